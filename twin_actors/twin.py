@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from twin_actors.messages import Reading, Tick
+from twin_actors.messages import Reading
 
-type Message = Reading | Tick
-"""What a twin hears: a reading of its device, or the passing of time."""
+type Message = Reading
+"""What a twin hears: a reading of its device."""
 
 type PropertyValue = float | int | bool | str
 """What a property of the graph can show."""

@@ -1,0 +1,280 @@
+"""The records of a journal, and their bytes.
+
+A record is one append: a frame of magic, length and checksum around a MessagePack payload. The
+checksum of each frame covers that of the frame before it, so a frame that is missing, repeated or
+out of place is found as surely as one that is damaged.
+
+================  =========================================================================
+Claim             an owner takes the partition; every later record carries its epoch
+Commit            what a batch changed, all of it or nothing
+Seal              the segment ends here; the next one is named
+================  =========================================================================
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import msgspec
+
+from twin_actors.errors import PartitionStopped
+from twin_actors.messages import Event, Quality
+from twin_actors.quality import Signal
+from twin_actors.watermark import Watermark
+
+MAGIC = b"TWR1"
+"""Marks a frame and names the version of its format."""
+
+_HEADER = struct.Struct("<4sII")
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""Every storage service takes an append of this size."""
+
+
+class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """A twin as it is kept: its own state, encoded, and what the runtime knows of it.
+
+    Attributes
+    ----------
+    twin_id, type_name : str
+    layout : int
+        The version of the layout of `state`.
+    state : bytes
+        The state of its type, MessagePack.
+    state_version : int
+        Rises by one with each commit that changes anything here.
+    reading_count : int
+        Accepted readings folded since creation.
+    resent_count : int
+        Messages that the device sent again under the same id.
+    last_reading_time : float
+        The newest event time, seconds since 1970; 0 before the first reading.
+    last_seen_time : float
+        When the cloud last heard of its device.
+    connection : str
+        online, late, offline, or unknown before the first message.
+    quality : Quality
+        Of the newest reading as a whole.
+    signals : dict
+        What each channel said last.
+    is_announced : bool
+        Whether its device announced its model, so that the runtime may create it in the graph.
+    """
+
+    twin_id: str
+    type_name: str
+    layout: int
+    state: bytes
+    state_version: int = 0
+    reading_count: int = 0
+    resent_count: int = 0
+    last_reading_time: float = 0.0
+    last_seen_time: float = 0.0
+    connection: str = "unknown"
+    quality: Quality = Quality.GOOD
+    signals: dict[str, Signal] = {}
+    is_announced: bool = False
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True):
+    """The messages a commit folded, by column: the source of history.
+
+    Attributes
+    ----------
+    twin_ids, sequence_numbers, hub_times, bodies
+        One entry a message; the body is what the device sent, byte for byte.
+    message_keys : list of int
+        A 64-bit hash of the message id, 0 where there was none.
+    flags : list
+        (index of the message, index of the row, channel, quality) of everything not good.
+    """
+
+    twin_ids: list[str] = []
+    sequence_numbers: list[int] = []
+    hub_times: list[float] = []
+    bodies: list[bytes] = []
+    message_keys: list[int] = []
+    flags: list[tuple[int, int, str, Quality]] = []
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message given up, with its reason.
+
+    Attributes
+    ----------
+    letter_id : str
+        ``partition-sequence number``.
+    reason : str
+        A short name of the cause.
+    detail : str
+        What is wrong, and what to do.
+    twin_id : str
+        The twin it was for, empty where that is not known.
+    event : Event
+        All that arrived.
+    """
+
+    letter_id: str
+    reason: str
+    detail: str
+    twin_id: str
+    event: Event
+
+
+class SendForward(msgspec.Struct, frozen=True, tag="forward"):
+    """Send an event to the home of its twin."""
+
+    number: int
+    destination: int
+    channel_number: int
+    event: Event
+
+
+class KeepLetter(msgspec.Struct, frozen=True, tag="keep"):
+    """Store the body of a dead letter where operators find it."""
+
+    number: int
+    letter: DeadLetter
+
+
+class StrikeLetter(msgspec.Struct, frozen=True, tag="strike"):
+    """Delete the body of a dead letter that has been replayed."""
+
+    number: int
+    letter_id: str
+
+
+type OutboxEntry = SendForward | KeepLetter | StrikeLetter
+
+
+class Claim(msgspec.Struct, frozen=True, tag="claim"):
+    """An owner takes the partition."""
+
+    append_id: str
+    epoch: int
+    owner: str
+    fenced: int
+    """How often this worker was fenced on this partition since its last claim."""
+
+
+class Seal(msgspec.Struct, frozen=True, tag="seal"):
+    """The segment ends; nothing follows."""
+
+    append_id: str
+    epoch: int
+    next_segment: str
+
+
+class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
+    """What a batch changed.
+
+    Attributes
+    ----------
+    append_id : str
+        Unique to this append.
+    epoch : int
+        The owner's.
+    watermark : Watermark
+        After this batch.
+    accepted : Accepted
+        The readings folded.
+    twins : list of Twin
+        Every twin that changed, as it is now.
+    outbox : list of OutboxEntry
+        Outputs to deliver from now on.
+    delivered : list of int
+        Outbox entries known delivered.
+    letters : list
+        (letter id, reason) of new dead letters.
+    struck : list of str
+        Dead letters that were replayed.
+    shown : list
+        (twin id, state version) that the graph is known to show.
+    channels : dict
+        Source partition → number of the last forwarded event applied.
+    counts : dict
+        What this commit adds to the partition's totals.
+    """
+
+    append_id: str
+    epoch: int
+    watermark: Watermark | None
+    accepted: Accepted = Accepted()
+    twins: list[Twin] = []
+    outbox: list[OutboxEntry] = []
+    delivered: list[int] = []
+    letters: list[tuple[str, str]] = []
+    struck: list[str] = []
+    shown: list[tuple[str, int]] = []
+    channels: dict[int, int] = {}
+    counts: dict[str, int] = {}
+
+
+type Record = Claim | Commit | Seal
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Seal)
+
+
+def encode(record: Record, previous_checksum: int) -> bytes:
+    """Return the frame of a record that follows a frame with the given checksum."""
+    payload = _encoder.encode(record)
+    return _HEADER.pack(MAGIC, len(payload), zlib.crc32(payload, previous_checksum)) + payload
+
+
+def checksum(frame: bytes) -> int:
+    """Return the checksum that the next frame builds on."""
+    return int(_HEADER.unpack_from(frame)[2])
+
+
+def decode(data: bytes, previous_checksum: int, place: str) -> Iterator[tuple[Record, int, int]]:
+    """Read the frames of a segment.
+
+    Parameters
+    ----------
+    data
+        Bytes from the start of a frame on.
+    previous_checksum
+        Of the frame before.
+    place
+        Where the bytes come from, for errors.
+
+    Yields
+    ------
+    Record
+    int
+        Where the frame ends in `data`.
+    int
+        Its checksum.
+
+    Raises
+    ------
+    PartitionStopped
+        A frame is damaged, incomplete, out of place or of a newer format.
+    """
+    at = 0
+    while at < len(data):
+        end, expected, payload = _frame(data, at, place)
+        if zlib.crc32(payload, previous_checksum) != expected:
+            raise PartitionStopped(f"{place}: the record at byte {at} is damaged or out of place (checksum)")
+        try:
+            record = _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            raise PartitionStopped(f"{place}: the record at byte {at} cannot be read: {error}") from error
+        previous_checksum = expected
+        at = end
+        yield record, end, expected
+
+
+def _frame(data: bytes, at: int, place: str) -> tuple[int, int, memoryview]:
+    if len(data) - at < _HEADER.size:
+        raise PartitionStopped(f"{place}: the record at byte {at} is torn")
+    magic, length, expected = _HEADER.unpack_from(data, at)
+    if magic != MAGIC:
+        raise PartitionStopped(
+            f"{place}: no record of format {MAGIC.decode()} at byte {at}; a newer version of the app wrote "
+            "it, or the segment is damaged"
+        )
+    end = at + _HEADER.size + length
+    if end > len(data):
+        raise PartitionStopped(f"{place}: the record at byte {at} is torn")
+    return end, expected, memoryview(data)[at + _HEADER.size : end]

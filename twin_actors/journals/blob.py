@@ -1,0 +1,129 @@
+"""The journal in Azure Blob storage: segments are append blobs, objects are block blobs."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob.aio import ContainerClient
+
+from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
+from twin_actors.journals import ABSENT, Stored
+
+
+class BlobJournal:
+    """A `Journal` in one container.
+
+    Parameters
+    ----------
+    container
+        Made with ``retry_total=0``: the runtime decides what to do with a lost answer.
+    """
+
+    def __init__(self, container: ContainerClient) -> None:
+        self._container = container
+
+    async def create_container(self) -> None:
+        """Make the container unless it exists."""
+        with contextlib.suppress(ResourceExistsError):
+            await self._container.create_container()
+
+    async def create_segment(self, path: str) -> bool:
+        """Make an empty segment; return False where it exists."""
+        async with _writing(path):
+            try:
+                await self._container.get_blob_client(path).create_append_blob(
+                    match_condition=MatchConditions.IfMissing, etag="*"
+                )
+            except (ResourceExistsError, ResourceModifiedError):
+                return False
+        return True
+
+    async def append(self, path: str, position: int, data: bytes) -> None:
+        """Append to a segment that is exactly `position` bytes long."""
+        async with _writing(path):
+            await self._container.get_blob_client(path).append_block(
+                data, length=len(data), appendpos_condition=position
+            )
+
+    async def read_segment(self, path: str, start: int) -> bytes | None:
+        """Return the bytes of a segment from `start` on; None where there is no such segment."""
+        async with _reading(path):
+            try:
+                stream = await self._container.get_blob_client(path).download_blob(offset=start)
+                return bytes(await stream.readall())
+            except ResourceNotFoundError:
+                return None
+            except HttpResponseError as error:
+                if error.status_code == 416:  # nothing there yet from `start` on
+                    return b""
+                raise
+
+    async def read(self, path: str) -> Stored | None:
+        """Return an object; None where there is none."""
+        async with _reading(path):
+            try:
+                stream = await self._container.get_blob_client(path).download_blob()
+                return Stored(bytes(await stream.readall()), str(stream.properties.etag))
+            except ResourceNotFoundError:
+                return None
+
+    async def write(self, path: str, data: bytes, only_if: str | None = None) -> str:
+        """Replace an object, and return its new tag."""
+        async with _writing(path):
+            blob = self._container.get_blob_client(path)
+            if only_if is None:
+                answer = await blob.upload_blob(data, overwrite=True)
+            elif only_if == ABSENT:
+                answer = await blob.upload_blob(data, overwrite=False)
+            else:
+                answer = await blob.upload_blob(
+                    data, overwrite=True, etag=only_if, match_condition=MatchConditions.IfNotModified
+                )
+            return str(answer["etag"])
+
+    async def delete(self, path: str) -> None:
+        """Delete an object or a segment; one that is absent is fine."""
+        async with _reading(path):
+            with contextlib.suppress(ResourceNotFoundError):
+                await self._container.get_blob_client(path).delete_blob()
+
+    async def names(self, prefix: str) -> list[str]:
+        """Return the paths that begin with `prefix`, sorted."""
+        async with _reading(prefix):
+            return sorted([name async for name in self._container.list_blob_names(name_starts_with=prefix)])
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._container.close()
+
+
+@contextlib.asynccontextmanager
+async def _writing(path: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (ResourceExistsError, ResourceModifiedError) as error:
+        raise Fenced(f"{path}: {error.error_code}") from error
+    except ResourceNotFoundError as error:
+        raise PartitionStopped(f"{path} does not exist: was the container deleted?") from error
+    except HttpResponseError as error:
+        if error.status_code == 412:
+            raise Fenced(f"{path}: {error.message}") from error
+        # Anything else, a 500 or a time-out of the service included, may have been applied.
+        raise Unanswered(f"writing {path}: {error.message}") from error
+    except (AzureError, TimeoutError) as error:
+        raise Unanswered(f"writing {path}: {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def _reading(path: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (AzureError, TimeoutError) as error:
+        raise Unavailable(f"reading {path}: {error}") from error
