@@ -1,0 +1,1 @@
+cdef Py_ssize_t rows_of(dict columns) except -1

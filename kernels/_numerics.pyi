@@ -1,0 +1,2 @@
+__pyx_capi__: dict[str, object]
+__test__: dict[str, str]
