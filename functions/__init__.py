@@ -1,0 +1,1 @@
+"""The triggers: thin, one module each."""

@@ -1,0 +1,1 @@
+"""The actor runtime: twins that fold their devices' messages into durable state."""

@@ -194,9 +194,7 @@ def open_envelope(event: Event, sequence_number: int) -> Envelope:
     Rejected
         The body is too large, is not JSON, or is not one object of channels or a list of them.
     """
-    return Envelope(
-        twin_id=address(event), rows=_rows(event.body), event=event, sequence_number=sequence_number
-    )
+    return Envelope(twin_id=address(event), rows=_rows(event.body), event=event, sequence_number=sequence_number)
 
 
 def open_forward(event: Event) -> Forward:
@@ -217,7 +215,7 @@ def _rows(body: bytes) -> tuple[Row, ...]:
     if len(body) > MAX_BODY_BYTES:
         raise Rejected("too_large", f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are folded")
     document = _json(body)
-    documents = document if isinstance(document, list) else [document]
+    documents: list[Any] = document if isinstance(document, list) else [document]
     if not documents:
         raise Rejected("no_reading", "the body is an empty list; send at least one object of channels")
     for one in documents:

@@ -109,7 +109,7 @@ async def _writing(path: str) -> AsyncIterator[None]:
     try:
         yield
     except (ResourceExistsError, ResourceModifiedError) as error:
-        raise Fenced(f"{path}: {error.error_code}") from error
+        raise Fenced(f"{path}: {error.message}") from error
     except ResourceNotFoundError as error:
         raise PartitionStopped(f"{path} does not exist: was the container deleted?") from error
     except HttpResponseError as error:

@@ -1,0 +1,60 @@
+"""Event Hubs trigger: one partition's batch becomes events and goes to the runtime.
+
+A batch that fails is retried for as long as it takes, and the partition waits meanwhile: the
+trigger would otherwise move on. What cannot be folded does not fail, it becomes a dead letter.
+"""
+
+from typing import Any, List  # noqa: UP035  the worker does not index list[…]
+
+import azure.functions as func
+
+from functions import wiring
+from twin_actors.messages import Event, parse_time
+
+bp = func.Blueprint()
+
+
+@bp.function_name("mailbox")
+@bp.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="%MailboxName%",
+    connection="Mailbox",
+    consumer_group="%MailboxConsumerGroup%",
+    cardinality=func.Cardinality.MANY,
+    data_type=func.DataType.BINARY,
+)
+@bp.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:02")
+async def mailbox(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
+    """Fold a batch of device messages."""
+    # The metadata of all events hangs on each of them and is parsed at the first touch: once.
+    metadata: Any = events[0].metadata
+    runtime = await wiring.runtime()
+    await runtime.deliver(int(metadata["PartitionContext"]["PartitionId"]), to_events(events, metadata))
+
+
+def to_events(events: List[func.EventHubEvent], metadata: Any) -> list[Event]:  # noqa: ANN401, UP006  the host's JSON
+    """Return what the host passed in the runtime's own terms."""
+    return [
+        Event(
+            sequence_number=system["SequenceNumber"],
+            enqueued_time=parse_time(system["EnqueuedTimeUtc"]),
+            body=event.get_body(),
+            device_id=system.get("iothub-connection-device-id"),
+            model=system.get("dt-dataschema"),
+            received_time=_seconds(system.get("iothub-enqueuedtime")),
+            created_time=_seconds(system.get("iothub-creation-time-utc")),
+            message_id=system.get("message-id"),
+            content_type=system.get("content-type"),
+            properties={name: str(value) for name, value in properties.items()},
+        )
+        for event, system, properties in zip(
+            events, metadata["SystemPropertiesArray"], metadata["PropertiesArray"], strict=True
+        )
+    ]
+
+
+def _seconds(value: object) -> float | None:
+    """Return a time as the host writes it, text or milliseconds, in seconds since 1970."""
+    if isinstance(value, int | float):
+        return value / 1000
+    return parse_time(value) if isinstance(value, str) else None

@@ -1,0 +1,104 @@
+"""The composition root: settings become a runtime, once per worker."""
+
+import asyncio
+import functools
+import os
+
+from azure.digitaltwins.core.aio import DigitalTwinsClient
+from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.blob.aio import ContainerClient
+from twin_actors.registry import load_registry
+
+from twin_actors.clock import SystemClock
+from twin_actors.gaps.event_hubs import EventHubGapReader
+from twin_actors.journals.blob import BlobJournal
+from twin_actors.runtime import Ports, Runtime
+from twin_actors.settings import Settings, read_settings
+from twin_actors.sinks.digital_twins import DigitalTwinsGraph
+from twin_actors.sinks.mailbox import EventHubSender
+
+ANSWER_SECONDS = 10
+"""How long one call to storage or the graph may take before it counts as unanswered."""
+
+
+@functools.cache
+def credential() -> DefaultAzureCredential:
+    """Return the identity of this worker."""
+    return DefaultAzureCredential()
+
+
+def make_journal(settings: Settings) -> BlobJournal:
+    """Return the journals' container."""
+    storage = settings.journal_storage
+    # No retries of the SDK's own: whether to send again is the journal's decision.
+    options = {"retry_total": 0, "connection_timeout": ANSWER_SECONDS, "read_timeout": ANSWER_SECONDS}
+    if storage.connection_string:
+        return BlobJournal(
+            ContainerClient.from_connection_string(storage.connection_string, settings.journal_container, **options)
+        )
+    return BlobJournal(ContainerClient(storage.address, settings.journal_container, credential=credential(), **options))
+
+
+def make_digital_twins(settings: Settings) -> DigitalTwinsClient:
+    """Return a client of the graph."""
+    return DigitalTwinsClient(
+        settings.digital_twins_url,
+        credential(),
+        retry_total=0,
+        connection_timeout=ANSWER_SECONDS,
+        read_timeout=ANSWER_SECONDS,
+    )
+
+
+def make_sender(settings: Settings) -> EventHubSender:
+    """Return a sender to the mailbox."""
+
+    def client() -> EventHubProducerClient:
+        mailbox = settings.mailbox
+        if mailbox.connection_string:
+            return EventHubProducerClient.from_connection_string(
+                mailbox.connection_string, eventhub_name=settings.mailbox_name
+            )
+        return EventHubProducerClient(mailbox.address, settings.mailbox_name, credential())
+
+    return EventHubSender(client)
+
+
+def make_reader(settings: Settings) -> EventHubGapReader:
+    """Return a reader of what the trigger skips."""
+
+    def client() -> EventHubConsumerClient:
+        mailbox, group = settings.mailbox, settings.gap_consumer_group
+        if mailbox.connection_string:
+            return EventHubConsumerClient.from_connection_string(
+                mailbox.connection_string, group, eventhub_name=settings.mailbox_name
+            )
+        return EventHubConsumerClient(mailbox.address, settings.mailbox_name, group, credential())
+
+    return EventHubGapReader(client)
+
+
+_lock = asyncio.Lock()
+_runtimes: list[Runtime] = []
+
+
+async def runtime() -> Runtime:
+    """Return this worker's runtime, made at the first call."""
+    async with _lock:
+        if not _runtimes:
+            _runtimes.append(await _start(read_settings(os.environ)))
+        return _runtimes[0]
+
+
+async def _start(settings: Settings) -> Runtime:
+    journal = make_journal(settings)
+    await journal.create_container()
+    ports = Ports(
+        journal=journal,
+        graph=DigitalTwinsGraph(make_digital_twins(settings)),
+        sender=make_sender(settings),
+        reader=make_reader(settings),
+        clock=SystemClock(),
+    )
+    return Runtime(load_registry().by_name, ports)

@@ -1,0 +1,159 @@
+"""A sorted batch becomes the content of one record. Pure: the same batch gives the same record."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from twin_actors.commit import (
+    Accepted,
+    Commit,
+    DeadLetter,
+    KeepLetter,
+    OutboxEntry,
+    SendForward,
+    StrikeLetter,
+    Twin,
+)
+from twin_actors.errors import Rejected
+from twin_actors.mailbox import Mail, dead_letter
+from twin_actors.shard import Shard
+from twin_actors.turn import Folded, Work, run
+from twin_actors.twin import TwinType
+from twin_actors.watermark import Watermark
+
+LATE_AFTER_SECONDS = 30.0
+OFFLINE_AFTER_SECONDS = 300.0
+"""Silence after which a device counts as late, and as offline."""
+
+TICK_TWINS = 1_000
+"""How many twins one tick may mark late or offline, so that its record stays small."""
+
+type Newcomers = Mapping[str, Twin | Rejected]
+"""Twins that were unknown before this batch: who they turned out to be, or why they are none."""
+
+
+def fold(
+    mail: Mail, shard: Shard, types: Mapping[str, TwinType[Any]], newcomers: Newcomers, watermark: Watermark
+) -> Commit:
+    """Run the turns of a batch.
+
+    Parameters
+    ----------
+    mail
+        The batch, sorted.
+    shard
+        Only read.
+    types
+        Name → twin type.
+    newcomers
+        For every twin in the batch that the shard does not know.
+    watermark
+        After the batch.
+
+    Returns
+    -------
+    Commit
+        Without append id and epoch, which its owner gives.
+    """
+    known = {
+        twin_id: twin
+        for twin_id in mail.by_twin
+        if isinstance(twin := shard.twins.get(twin_id) or newcomers[twin_id], Twin)
+    }
+    folded = run(
+        [
+            Work(twin, types[twin.type_name], mail.by_twin[twin_id], shard.recent_keys.get(twin_id, ()))
+            for twin_id, twin in known.items()
+        ]
+    )
+    letters = [*mail.letters, *_letters(mail, shard.partition, newcomers, folded)]
+    twins = [one.twin for one in folded if one.accepted or one.resent]
+    if mail.tick_time is not None:
+        twins += _silent(shard, mail.tick_time, {twin.twin_id for twin in twins})
+    return Commit(
+        append_id="",
+        epoch=0,
+        watermark=watermark,
+        accepted=_accepted(folded),
+        twins=twins,
+        outbox=_outbox(mail, shard, letters),
+        letters=[(letter.letter_id, letter.reason) for letter in letters],
+        struck=mail.struck,
+        channels=mail.channels,
+        counts=_counts(mail, folded, letters),
+    )
+
+
+def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
+    refused = [(envelope, refusal) for one in folded for envelope, refusal in one.refused]
+    for twin_id, envelopes in mail.by_twin.items():
+        stranger = newcomers.get(twin_id)
+        if isinstance(stranger, Rejected):
+            refused += [(envelope, stranger) for envelope in envelopes]
+    refused.sort(key=lambda pair: pair[0].sequence_number)
+    return [
+        dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
+        for envelope, refusal in refused
+    ]
+
+
+def _accepted(folded: list[Folded]) -> Accepted:
+    rows = [(envelope, key, flags) for one in folded for envelope, key, flags in one.accepted]
+    rows.sort(key=lambda row: row[0].sequence_number)
+    return Accepted(
+        twin_ids=[envelope.twin_id for envelope, _, _ in rows],
+        sequence_numbers=[envelope.sequence_number for envelope, _, _ in rows],
+        hub_times=[envelope.event.received_time or envelope.event.enqueued_time for envelope, _, _ in rows],
+        bodies=[envelope.event.body for envelope, _, _ in rows],
+        message_keys=[key for _, key, _ in rows],
+        flags=[
+            (index, line, channel, quality)
+            for index, (_, _, flags) in enumerate(rows)
+            for line, flagged in enumerate(flags)
+            for channel, quality in flagged.items()
+        ],
+    )
+
+
+def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter]) -> list[OutboxEntry]:
+    entries: list[OutboxEntry] = []
+    number = shard.last_number
+    channels = dict(shard.sent_channels)
+    for destination, event in mail.misplaced:
+        number += 1
+        channels[destination] = channels.get(destination, 0) + 1
+        entries.append(SendForward(number, destination, channels[destination], event))
+    for letter in letters:
+        number += 1
+        entries.append(KeepLetter(number, letter))
+    for letter_id in mail.struck:
+        number += 1
+        entries.append(StrikeLetter(number, letter_id))
+    return entries
+
+
+def _silent(shard: Shard, now: float, heard: set[str]) -> list[Twin]:
+    """Return the twins whose connection changes because nothing was heard of them."""
+    changed: list[Twin] = []
+    for twin in shard.twins.values():
+        silence = now - twin.last_seen_time
+        if twin.connection == "unknown" or silence < LATE_AFTER_SECONDS or twin.twin_id in heard:
+            continue
+        connection = "offline" if silence >= OFFLINE_AFTER_SECONDS else "late"
+        if connection != twin.connection:
+            changed.append(msgspec.structs.replace(twin, connection=connection, state_version=twin.state_version + 1))
+            if len(changed) == TICK_TWINS:
+                break
+    return changed
+
+
+def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter]) -> dict[str, int]:
+    counts = Counter(mail.counts)
+    counts["messages"] = sum(len(one.accepted) for one in folded)
+    counts["readings"] = sum(len(envelope.rows) for one in folded for envelope, _, _ in one.accepted)
+    counts["resent"] = sum(one.resent for one in folded)
+    counts["dead_letters"] = len(letters)
+    counts["forwarded"] = len(mail.misplaced)
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,148 @@
+"""What the events of a batch are for: messages by twin, forwards, ticks, replays, dead letters."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from twin_actors.commit import DeadLetter
+from twin_actors.errors import PartitionStopped, Rejected
+from twin_actors.identity import home_partition
+from twin_actors.messages import LETTER, Envelope, Event, Kind, address, kind_of, open_envelope, open_forward
+from twin_actors.shard import Shard
+
+
+class Mail(msgspec.Struct):
+    """A batch, sorted.
+
+    Attributes
+    ----------
+    by_twin : dict
+        Twin id → its messages, in the order of the partition.
+    misplaced : list
+        (home partition, event) of messages for twins of other shards, in order.
+    letters : list of DeadLetter
+        What could not be understood.
+    tick_time : float or None
+        The time of the newest tick.
+    struck : list of str
+        Dead letters that are being replayed.
+    channels : dict
+        Source partition → number of the last forwarded event in the batch.
+    counts : dict
+        Ticks, repeats of forwards, replays of nothing.
+    """
+
+    by_twin: dict[str, list[Envelope]] = {}
+    misplaced: list[tuple[int, Event]] = []
+    letters: list[DeadLetter] = []
+    tick_time: float | None = None
+    struck: list[str] = []
+    channels: dict[int, int] = {}
+    counts: dict[str, int] = {}
+
+    def count(self, name: str) -> None:
+        """Count one more of something."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+
+def sort(events: Sequence[Event], shard: Shard, partition_count: int, replayed: Mapping[str, DeadLetter]) -> Mail:
+    """Sort a batch.
+
+    Parameters
+    ----------
+    events
+        Contiguous, above the watermark.
+    shard
+        Whose batch it is; it is only read.
+    partition_count
+        Over which twins are spread.
+    replayed
+        The open dead letters that replay events of this batch name, with their bodies.
+
+    Raises
+    ------
+    PartitionStopped
+        A channel from another shard has a hole.
+    """
+    mail = Mail()
+    for event in events:
+        try:
+            kind = kind_of(event)
+            if kind is Kind.TICK:
+                mail.tick_time = max(mail.tick_time or 0.0, event.enqueued_time)
+                mail.count("ticks")
+            elif kind is Kind.FORWARD:
+                _take_forward(event, shard, partition_count, mail)
+            elif kind is Kind.REPLAY:
+                _take_replay(event, replayed, shard, mail)
+            else:
+                _take_telemetry(event, shard, partition_count, mail)
+        except Rejected as refusal:
+            mail.letters.append(dead_letter(shard.partition, event.sequence_number, event, refusal))
+    return mail
+
+
+def dead_letter(partition: int, sequence_number: int, event: Event, refusal: Rejected, twin_id: str = "") -> DeadLetter:
+    """Return what is kept of a rejected event."""
+    return DeadLetter(
+        f"{partition}-{sequence_number}",
+        refusal.reason,
+        refusal.detail,
+        twin_id or event.device_id or "",
+        event,
+    )
+
+
+def replays(events: Sequence[Event], shard: Shard) -> list[str]:
+    """Return the ids of the open dead letters that replay events of a batch name."""
+    named = (event.properties.get(LETTER, "") for event in events if event.device_id is None)
+    return [letter_id for letter_id in dict.fromkeys(named) if letter_id in shard.letters]
+
+
+def _take_telemetry(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
+    twin_id = address(event)
+    home = home_partition(twin_id, partition_count)
+    if home != shard.partition:
+        mail.misplaced.append((home, event))
+        return
+    mail.by_twin.setdefault(twin_id, []).append(open_envelope(event, event.sequence_number))
+
+
+def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
+    forward = open_forward(event)
+    last = mail.channels.get(forward.source, shard.received_channels.get(forward.source, 0))
+    if forward.number <= last:
+        mail.count("forwards_repeated")
+        return
+    if forward.number != last + 1:
+        raise PartitionStopped(
+            f"partition {shard.partition}: forwarded event {forward.number} of partition {forward.source} follows "
+            f"{last}: events between them are missing"
+        )
+    mail.channels[forward.source] = forward.number
+    if home_partition(address(forward.event), partition_count) == shard.partition:
+        _take_inner(forward.event, event.sequence_number, shard, mail)
+    else:
+        refusal = Rejected("misplaced_twice", "a forwarded event reached a partition that is not its twin's home")
+        mail.letters.append(dead_letter(shard.partition, event.sequence_number, forward.event, refusal))
+
+
+def _take_replay(event: Event, replayed: Mapping[str, DeadLetter], shard: Shard, mail: Mail) -> None:
+    letter = replayed.get(event.properties.get(LETTER, ""))
+    if letter is None or letter.letter_id in mail.struck:
+        mail.count("replays_ignored")
+        return
+    mail.struck.append(letter.letter_id)
+    mail.count("replayed")
+    _take_inner(letter.event, event.sequence_number, shard, mail)
+
+
+def _take_inner(event: Event, sequence_number: int, shard: Shard, mail: Mail) -> None:
+    """Take an event that another one carried; what is wrong with it is its own dead letter."""
+    try:
+        kind_of(event)
+        envelope = open_envelope(event, sequence_number)
+    except Rejected as refusal:
+        mail.letters.append(dead_letter(shard.partition, sequence_number, event, refusal))
+    else:
+        mail.by_twin.setdefault(envelope.twin_id, []).append(envelope)

@@ -1,0 +1,296 @@
+"""One writer: restore a partition, claim it, and append to its journal until fenced.
+
+The journal of a partition is a chain of segments. Restore begins at the newest published snapshot
+and follows records and seals to the end. A claim is an append like any other: whoever appends
+at the end of the chain owns the partition, and everybody else's next append fails.
+"""
+
+import msgspec
+
+from twin_actors.clock import Clock
+from twin_actors.commit import MAX_FRAME_BYTES, Claim, Record, Seal, checksum, decode, encode
+from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
+from twin_actors.journals import ABSENT, Journal
+from twin_actors.shard import Shard
+
+MAX_SEGMENT_BYTES = 256 * 1024 * 1024
+MAX_SEGMENT_RECORDS = 40_000
+"""Well before the 50,000 blocks that an append blob takes."""
+
+REISSUES = 4
+"""How often an unanswered append is sent again before the partition waits for better times."""
+
+CLAIM_ATTEMPTS = 20
+"""How often a claim may lose against appends of the owner before it."""
+
+
+class Tail(msgspec.Struct, kw_only=True):
+    """The end of a journal: where the next record goes."""
+
+    segment: str
+    position: int = 0
+    checksum: int = 0
+    records: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A shard as it was at some place in its journal."""
+
+    format: int
+    shard: Shard
+    tail: Tail
+
+
+SNAPSHOT_FORMAT = 1
+_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+def segment_path(partition: int, number: int, epoch: int) -> str:
+    """Return the name of a segment: no two owners ever make the same one."""
+    return f"segments/{partition}/{number:08d}-{epoch:08d}"
+
+
+def manifest_path(partition: int) -> str:
+    """Return the name of the object that names the newest snapshot."""
+    return f"manifests/{partition}"
+
+
+class RecordTooLarge(Exception):
+    """A record would not fit one append."""
+
+
+class _SegmentMissing(Exception):
+    """A segment that should be there is not: the snapshot read may just have been superseded."""
+
+
+async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
+    """Read a shard from its snapshot and journal; write nothing.
+
+    Returns
+    -------
+    Shard
+    Tail
+    str
+        The tag of the manifest, `ABSENT` where there is none.
+
+    Raises
+    ------
+    Unavailable
+    PartitionStopped
+        The journal is damaged or incomplete.
+    """
+    for is_last_try in (False, True):
+        shard, tail, tag = await _from_snapshot(journal, partition)
+        try:
+            await follow(journal, shard, tail)
+        except _SegmentMissing as missing:
+            if not is_last_try:
+                continue  # its owner may have published a snapshot and deleted the segment meanwhile
+            if tag == ABSENT and not await journal.names(f"segments/{partition}/"):
+                return shard, tail, tag  # nobody has ever written here
+            raise PartitionStopped(f"partition {partition}: segment {missing} is missing") from None
+        return shard, tail, tag
+    raise AssertionError("unreachable")
+
+
+async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
+    manifest = await journal.read(manifest_path(partition))
+    if manifest is None:
+        return Shard(partition=partition), Tail(segment=segment_path(partition, 0, 0)), ABSENT
+    name = manifest.data.decode()
+    stored = await journal.read(name)
+    if stored is None:
+        raise PartitionStopped(f"partition {partition}: snapshot {name} is missing, though the manifest names it")
+    try:
+        snapshot = _snapshot_decoder.decode(stored.data)
+    except msgspec.DecodeError as error:
+        raise PartitionStopped(f"partition {partition}: snapshot {name} cannot be read: {error}") from error
+    if snapshot.format != SNAPSHOT_FORMAT:
+        raise PartitionStopped(
+            f"partition {partition}: snapshot {name} has format {snapshot.format}, this app reads {SNAPSHOT_FORMAT}"
+        )
+    return snapshot.shard, snapshot.tail, manifest.etag
+
+
+async def follow(journal: Journal, shard: Shard, tail: Tail) -> None:
+    """Apply what stands in the journal beyond `tail`, and move it to the end."""
+    while True:
+        data = await journal.read_segment(tail.segment, tail.position)
+        if data is None:
+            raise _SegmentMissing(tail.segment)
+        start = tail.position
+        sealed_by: Seal | None = None
+        for record, end, sum_ in decode(data, tail.checksum, tail.segment):
+            if sealed_by is not None:
+                raise PartitionStopped(f"{tail.segment}: a record follows the seal")
+            shard.apply(record)
+            tail.position, tail.checksum = start + end, sum_
+            tail.records += 1
+            if isinstance(record, Seal):
+                sealed_by = record
+        if sealed_by is None:
+            return
+        tail.segment, tail.position, tail.records = sealed_by.next_segment, 0, 0
+
+
+class Owner:
+    """The right to append to one partition's journal, until somebody else takes it.
+
+    Parameters
+    ----------
+    journal, clock
+    shard
+        Restored; every record appended here is applied to it.
+    tail
+        The end of the journal as read.
+    manifest_tag
+        Of the manifest as read.
+    owner_id
+        Unique to this activation.
+    """
+
+    def __init__(
+        self, journal: Journal, clock: Clock, shard: Shard, tail: Tail, manifest_tag: str, owner_id: str
+    ) -> None:
+        self.shard = shard
+        self.epoch = shard.epoch
+        self._journal = journal
+        self._clock = clock
+        self._tail = tail
+        self._manifest_tag = manifest_tag
+        self._owner_id = owner_id
+        self._appends = 0
+        self._bytes_since_snapshot = tail.position
+        self._last_confirmed = clock.elapsed()
+
+    @classmethod
+    async def claim(cls, journal: Journal, clock: Clock, partition: int, owner_id: str, fenced: int) -> "Owner":
+        """Restore a partition and become its owner.
+
+        Raises
+        ------
+        Unavailable
+        PartitionStopped
+        Fenced
+            Others keep claiming it.
+        """
+        shard, tail, tag = await restore(journal, partition)
+        if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(partition, 0, 0):
+            await journal.create_segment(tail.segment)
+        for _ in range(CLAIM_ATTEMPTS):
+            owner = cls(journal, clock, shard, tail, tag, owner_id)
+            owner.epoch = shard.epoch + 1
+            try:
+                await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced))
+            except Fenced:
+                await follow(journal, shard, tail)
+                continue
+            return owner
+        raise Fenced(f"partition {partition}: {CLAIM_ATTEMPTS} claims lost against other owners")
+
+    def next_append_id(self) -> str:
+        """Return an id for the next record."""
+        self._appends += 1
+        return f"{self._owner_id}-{self._appends}"
+
+    @property
+    def seconds_since_confirmed(self) -> float:
+        """How long ago the last append was confirmed."""
+        return self._clock.elapsed() - self._last_confirmed
+
+    @property
+    def bytes_since_snapshot(self) -> int:
+        """How much a restore would have to read beyond the snapshot."""
+        return self._bytes_since_snapshot
+
+    async def is_current(self) -> bool:
+        """Whether nobody else has written since: the last record appended is the last there is."""
+        return await self._journal.read_segment(self._tail.segment, self._tail.position) == b""
+
+    async def append(self, record: Record) -> None:
+        """Append a record, and apply it once it stands.
+
+        Raises
+        ------
+        Fenced
+            Another owner has written.
+        RecordTooLarge
+            Nothing was written.
+        Unavailable
+            Storage does not answer; whether the record stands is not known, so this owner must be
+            given up.
+        """
+        if self._tail.position >= MAX_SEGMENT_BYTES or self._tail.records >= MAX_SEGMENT_RECORDS:
+            await self._roll()
+        await self._append(record)
+
+    async def _append(self, record: Record) -> None:
+        tail = self._tail
+        frame = encode(record, tail.checksum)
+        if len(frame) > MAX_FRAME_BYTES:
+            raise RecordTooLarge(f"{len(frame)} bytes, at most {MAX_FRAME_BYTES} fit one append")
+        await self._write(frame)
+        tail.position += len(frame)
+        tail.checksum = checksum(frame)
+        tail.records += 1
+        self._bytes_since_snapshot += len(frame)
+        self._last_confirmed = self._clock.elapsed()
+        self.shard.apply(record)
+
+    async def _write(self, frame: bytes) -> None:
+        """Send the same bytes to the same place until it is known whether they stand there."""
+        tail = self._tail
+        is_unknown = False
+        for attempt in range(REISSUES + 1):
+            try:
+                await self._journal.append(tail.segment, tail.position, frame)
+            except Unanswered:
+                is_unknown = True
+                await self._clock.sleep(0.1 * 2**attempt)
+            except Fenced:
+                if is_unknown and await self._stands(frame):
+                    return
+                raise
+            else:
+                return
+        raise Unavailable(f"{tail.segment}: {REISSUES + 1} appends at byte {tail.position} were not answered")
+
+    async def _stands(self, frame: bytes) -> bool:
+        written = await self._journal.read_segment(self._tail.segment, self._tail.position)
+        return written is not None and written[: len(frame)] == frame
+
+    async def _roll(self) -> None:
+        """Seal the segment and go on in a new one."""
+        number = int(self._tail.segment.rsplit("/", 1)[1].split("-")[0]) + 1
+        next_segment = segment_path(self.shard.partition, number, self.epoch)
+        await self._journal.create_segment(next_segment)
+        await self._append(Seal(self.next_append_id(), self.epoch, next_segment))
+        self._tail.segment, self._tail.position, self._tail.records = next_segment, 0, 0
+
+    async def publish_snapshot(self) -> None:
+        """Write the shard as it is, and make restores begin there.
+
+        Raises
+        ------
+        Fenced
+            Another owner has published one.
+        Unavailable
+        """
+        name = f"snapshots/{self.shard.partition}/{self.epoch:08d}-{self._owner_id}-{self._appends:08d}"
+        data = msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, self.shard, self._tail))
+        superseded = await self._journal.read(manifest_path(self.shard.partition))
+        await self._journal.write(name, data)
+        self._manifest_tag = await self._publish(name)
+        self._bytes_since_snapshot = 0
+        if superseded is not None:
+            await self._journal.delete(superseded.data.decode())
+
+    async def _publish(self, name: str) -> str:
+        path = manifest_path(self.shard.partition)
+        try:
+            return await self._journal.write(path, name.encode(), self._manifest_tag)
+        except Unanswered:
+            published = await self._journal.read(path)
+            if published is not None and published.data == name.encode():
+                return published.etag
+            raise

@@ -1,0 +1,156 @@
+"""The graph as a view of the state: fenced by ETags, coalesced, within a time budget.
+
+Nothing here is remembered for ever: what is owed follows from the state versions, and what the
+graph shows is read from the graph.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from twin_actors.clock import Clock
+from twin_actors.commit import Twin
+from twin_actors.errors import Unanswered, Unavailable
+from twin_actors.shard import Shard
+from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Stale, Throttled
+from twin_actors.turn import decode_state
+from twin_actors.twin import PropertyValue, TwinType
+
+SECONDS_BETWEEN_PATCHES = 0.1
+"""Azure Digital Twins takes ten updates a second of one twin."""
+
+PATCHES_AT_ONCE = 8
+
+ATTEMPTS = 3
+"""How often a twin that others write too is read and written again in one round."""
+
+
+def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, PropertyValue]:
+    """Return all that the graph shows of a twin: what every twin shows, then what its type adds."""
+    common: dict[str, PropertyValue] = {
+        "readingCount": twin.reading_count,
+        "connection": twin.connection,
+        "stateVersion": twin.state_version,
+        "quality": twin.quality.value,
+    }
+    if twin.last_reading_time:
+        common["lastReadingTime"] = datetime.fromtimestamp(twin.last_reading_time, UTC).isoformat()
+    return {**twin_type.properties(decode_state(twin, twin_type)), **common}
+
+
+class Projection:
+    """Brings the graph up to date with the twins of one shard.
+
+    Parameters
+    ----------
+    graph, clock
+    types
+        Name → twin type.
+    patches_per_second
+        This shard's share of what the instance takes.
+    """
+
+    def __init__(
+        self, graph: Graph, clock: Clock, types: Mapping[str, TwinType[Any]], patches_per_second: float
+    ) -> None:
+        self.parked: dict[str, str] = {}
+        self._graph = graph
+        self._clock = clock
+        self._types = types
+        self._known: dict[str, GraphTwin] = {}
+        self._not_before: dict[str, float] = {}
+        self._rate = patches_per_second
+        self._allowance = patches_per_second
+        self._counted_at = clock.elapsed()
+        self._paused_until = 0.0
+
+    def unpark(self) -> None:
+        """Give twins that the graph refused another try."""
+        self.parked.clear()
+
+    async def show(self, shard: Shard, budget_seconds: float, already: Mapping[str, int]) -> list[tuple[str, int]]:
+        """Patch twins that the graph does not show as they are, the longest unshown first.
+
+        Parameters
+        ----------
+        shard
+        budget_seconds
+            No patch begins later than this.
+        already
+            Twin id → version known to be shown that no record says yet.
+
+        Returns
+        -------
+        list
+            (twin id, state version) now shown.
+        """
+        deadline = self._clock.elapsed() + budget_seconds
+        shown: list[tuple[str, int]] = []
+        for group in itertools.batched(self._due(shard, already), PATCHES_AT_ONCE, strict=False):
+            now = self._clock.elapsed()
+            if now >= deadline or now < self._paused_until:
+                break
+            outcomes = await asyncio.gather(*(self._show(twin) for twin in group))
+            shown += [(twin.twin_id, twin.state_version) for twin, done in zip(group, outcomes, strict=True) if done]
+        return shown
+
+    def _due(self, shard: Shard, already: Mapping[str, int]) -> list[Twin]:
+        now = self._clock.elapsed()
+        self._allowance = min(self._rate, self._allowance + self._rate * (now - self._counted_at))
+        self._counted_at = now
+        due = [
+            twin
+            for twin in shard.owed()
+            if twin.state_version > already.get(twin.twin_id, -1)
+            and twin.twin_id not in self.parked
+            and self._not_before.get(twin.twin_id, 0.0) <= now
+        ]
+        due.sort(key=lambda twin: self._not_before.get(twin.twin_id, 0.0))
+        del due[int(self._allowance) :]
+        self._allowance -= len(due)
+        return due
+
+    async def _show(self, twin: Twin) -> bool:
+        """Bring one twin up to date; return whether the graph now shows it."""
+        twin_type = self._types[twin.type_name]
+        wanted = shown_properties(twin, twin_type)
+        self._not_before[twin.twin_id] = self._clock.elapsed() + SECONDS_BETWEEN_PATCHES
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._write(twin, twin_type.model, wanted)
+            except (Stale, Unanswered):
+                self._known.pop(twin.twin_id, None)  # read it again, then decide
+            except Throttled as error:
+                self._paused_until = self._clock.elapsed() + error.retry_after_seconds
+                return False
+            except Unavailable:
+                self._known.pop(twin.twin_id, None)
+                return False
+            except (Absent, Refused) as error:
+                self._known.pop(twin.twin_id, None)
+                self.parked[twin.twin_id] = str(error)
+                return False
+        return False
+
+    async def _write(self, twin: Twin, model: str, wanted: Mapping[str, PropertyValue]) -> bool:
+        twin_id = twin.twin_id
+        known = self._known.get(twin_id)
+        if known is None:
+            try:
+                known = await self._graph.read(twin_id)
+            except Absent:
+                if not twin.is_announced:
+                    raise
+                etag = await self._graph.create(twin_id, model, wanted)
+                self._known[twin_id] = GraphTwin(model, etag, dict(wanted))
+                return True
+            if known.model != model:
+                raise Refused(f"twin {twin_id} has model {known.model} in the graph, not {model}")
+            if known.state_version >= twin.state_version:
+                return True  # another owner has shown this or more
+        changes = {name: value for name, value in wanted.items() if known.properties.get(name) != value}
+        etag = await self._graph.patch(twin_id, changes, twin.last_reading_time, known.etag)
+        self._known[twin_id] = GraphTwin(model, etag, {**known.properties, **wanted})
+        return True

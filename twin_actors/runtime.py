@@ -1,0 +1,385 @@
+"""One batch, from the trigger to the graph: the only module that orchestrates.
+
+Read `Runtime.deliver` from top to bottom: claim or recall the shard, skip what is folded, heal
+gaps, fold and commit in one append, then deliver. Nothing leaves before the append is confirmed.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from twin_actors.clock import Clock
+from twin_actors.commit import Commit, DeadLetter, Twin
+from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
+from twin_actors.fold import Newcomers, fold
+from twin_actors.gaps import GapReader
+from twin_actors.journals import ABSENT, Journal
+from twin_actors.mailbox import Mail, replays, sort
+from twin_actors.messages import KIND, Envelope, Event, Kind
+from twin_actors.outbox import deliver, letter_path
+from twin_actors.ownership import Owner, RecordTooLarge
+from twin_actors.projection import Projection
+from twin_actors.shard import Shard
+from twin_actors.sinks import Absent, Graph, MailboxSender
+from twin_actors.turn import new_twin
+from twin_actors.twin import TwinType
+from twin_actors.watermark import Watermark, first_gap, unfolded
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1024 * 1024
+"""Bodies folded into one record; a larger batch commits as several."""
+
+CONFIRM_AFTER_SECONDS = 3.0
+"""An owner that has not written for longer writes again before it sends anything, so that a
+process that wakes from a pause finds out whether it was replaced."""
+
+DELIVERY_SECONDS = 1.0
+"""What one invocation spends on the graph; what is left waits for the next batch or tick."""
+
+SNAPSHOT_BYTES = 8 * 1024 * 1024
+"""How much journal a restore may have to read beyond the snapshot."""
+
+INSTANCE_PATCHES_PER_SECOND = 1000.0
+"""What one Azure Digital Twins instance takes, for all shards together."""
+
+KNOWN_DONE = 5_000
+"""How many deliveries one record may confirm."""
+
+_letter_decoder = msgspec.msgpack.Decoder(DeadLetter)
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The outside world of a runtime."""
+
+    journal: Journal
+    graph: Graph
+    sender: MailboxSender
+    reader: GapReader
+    clock: Clock
+
+
+class Active(msgspec.Struct):
+    """A partition that this process owns, as far as it knows.
+
+    Attributes
+    ----------
+    owner : Owner
+    projection : Projection
+    partition_count : int
+        Over which twins are spread.
+    delivered, shown
+        Done since the last record, to be said in the next one.
+    """
+
+    owner: Owner
+    projection: Projection
+    partition_count: int
+    delivered: list[int] = []
+    shown: dict[str, int] = {}
+
+    @property
+    def shard(self) -> Shard:
+        """The twins."""
+        return self.owner.shard
+
+
+class Runtime:
+    """Delivers batches to the twins of any number of partitions.
+
+    Parameters
+    ----------
+    types
+        Name → twin type.
+    ports
+    new_id
+        Makes ids that no other process makes.
+    """
+
+    def __init__(
+        self,
+        types: Mapping[str, TwinType[Any]],
+        ports: Ports,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._types = types
+        self._by_model = {twin_type.model: twin_type for twin_type in types.values()}
+        self._ports = ports
+        self._new_id = new_id
+        self._active: dict[int, Active] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._fenced: dict[int, int] = {}
+
+    async def deliver(self, partition: int, events: Sequence[Event]) -> Watermark:
+        """Fold a batch of one partition's events, commit it and deliver what comes of it.
+
+        Parameters
+        ----------
+        partition
+        events
+            Ascending by sequence number; repeats and holes are expected.
+
+        Returns
+        -------
+        Watermark
+            How far the partition is folded.
+
+        Raises
+        ------
+        Fenced
+            Another owner has taken the partition: nothing was sent, the next call activates anew.
+        Unavailable
+            A service does not answer: the same batch must be delivered again.
+        PartitionStopped
+            An operator must act.
+        """
+        async with self._locks.setdefault(partition, asyncio.Lock()):
+            try:
+                active = self._active.get(partition) or await self._activate(partition, events)
+                await self._fold_all(active, events)
+                await self._send(active)
+            except BaseException as error:
+                # Whatever happened, cancellation included, memory may no longer be what the
+                # journal says: only a restore is.
+                self._active.pop(partition, None)
+                if isinstance(error, Fenced):
+                    self._fenced[partition] = self._fenced.get(partition, 0) + 1
+                    log.warning("partition %d fenced: %s", partition, error)
+                raise
+            assert active.shard.watermark is not None
+            return active.shard.watermark
+
+    async def partition_count(self) -> int:
+        """Return the number of partitions of the mailbox as it is now."""
+        return (await self._ports.reader.describe(0)).partition_count
+
+    async def tick(self, partition: int) -> None:
+        """Send a tick to whoever owns a partition."""
+        await self._ports.sender.send(partition, [(b"{}", {KIND: Kind.TICK.value})])
+
+    def shard(self, partition: int) -> Shard | None:
+        """Return the shard of a partition if this process holds it; to look at, not to change."""
+        active = self._active.get(partition)
+        return None if active is None else active.shard
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ports = self._ports
+        for port in (ports.journal, ports.graph, ports.sender, ports.reader):
+            await port.close()
+
+    async def _activate(self, partition: int, events: Sequence[Event]) -> Active:
+        """Become the owner of a partition."""
+        ports = self._ports
+        state = await ports.reader.describe(partition)
+        partition_count = await self._partition_count(state.partition_count)
+        fenced = self._fenced.get(partition, 0)
+        owner = await Owner.claim(ports.journal, ports.clock, partition, self._new_id(), fenced)
+        self._fenced.pop(partition, None)
+        if owner.shard.watermark is None:
+            first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
+            owner.shard.watermark = Watermark(first - 1, 0.0, state.hub)
+        elif owner.shard.watermark.hub != state.hub:
+            raise PartitionStopped(
+                f"partition {partition} was folded from hub {owner.shard.watermark.hub}, this is {state.hub}: it was "
+                "deleted and made again, and counts from zero; nothing is folded until an operator says so"
+            )
+        rate = INSTANCE_PATCHES_PER_SECOND / partition_count
+        active = Active(owner, Projection(ports.graph, ports.clock, self._types, rate), partition_count)
+        self._active[partition] = active
+        log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
+        return active
+
+    async def _partition_count(self, now: int) -> int:
+        """Return the number of partitions that twins are spread over: that of the first start."""
+        journal = self._ports.journal
+        stored = await journal.read("partition-count")
+        if stored is None:
+            try:
+                await journal.write("partition-count", str(now).encode(), ABSENT)
+            except Fenced:
+                stored = await journal.read("partition-count")
+        return now if stored is None else int(stored.data)
+
+    async def _fold_all(self, active: Active, events: Sequence[Event]) -> None:
+        """Fold what is above the watermark, holes first."""
+        assert active.shard.watermark is not None
+        fresh = unfolded(active.shard.watermark, events)
+        if fresh and first_gap(active.shard.watermark.sequence_number, fresh) and not await active.owner.is_current():
+            raise Fenced(f"partition {active.shard.partition}: our memory is older than the journal")
+        while fresh:
+            gap = first_gap(active.shard.watermark.sequence_number, fresh)
+            if gap is None:
+                await self._fold_chunks(active, fresh)
+                return
+            index, first, last = gap
+            await self._fold_chunks(active, fresh[:index])
+            await self._heal(active, first, last)
+            fresh = fresh[index:]
+
+    async def _heal(self, active: Active, first: int, last: int) -> None:
+        """Fold events that the trigger skipped, read from the hub itself."""
+        partition = active.shard.partition
+        while first <= last:
+            found = await self._ports.reader.read(partition, first, last)
+            upto = found[0].sequence_number if found else last + 1
+            if upto > first:
+                await self._lose(active, first, upto - 1)
+            if not found:
+                return
+            await self._fold_chunks(active, found, {"healed": len(found)})
+            log.warning("partition %d: %d events that the trigger skipped were read again", partition, len(found))
+            first = found[-1].sequence_number + 1
+
+    async def _lose(self, active: Active, first: int, last: int) -> None:
+        """Record that events are gone from the hub before they were folded."""
+        watermark = active.shard.watermark
+        assert watermark is not None
+        passed = msgspec.structs.replace(watermark, sequence_number=last)
+        await active.owner.append(
+            Commit(
+                append_id=active.owner.next_append_id(),
+                epoch=active.owner.epoch,
+                watermark=passed,
+                counts={"lost": last - first + 1},
+            )
+        )
+        log.error(
+            "partition %d: events %d to %d are lost: their retention ended before they were folded",
+            active.shard.partition,
+            first,
+            last,
+        )
+
+    async def _fold_chunks(
+        self, active: Active, events: Sequence[Event], counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Fold contiguous events, as many to a record as fit."""
+        chunk: list[Event] = []
+        size = 0
+        for event in events:
+            if chunk and size + len(event.body) > CHUNK_BYTES:
+                await self._fold(active, chunk, counts)
+                chunk, size, counts = [], 0, None
+            chunk.append(event)
+            size += len(event.body)
+        if chunk:
+            await self._fold(active, chunk, counts)
+
+    async def _fold(self, active: Active, events: Sequence[Event], counts: Mapping[str, int] | None) -> None:
+        """Fold contiguous events into one record; into two where it would be too large."""
+        shard = active.shard
+        mail = sort(events, shard, active.partition_count, await self._replayed(shard, events))
+        newcomers = await self._introduce(shard, mail)
+        last = events[-1]
+        assert shard.watermark is not None
+        watermark = Watermark(
+            last.sequence_number, max(last.enqueued_time, shard.watermark.enqueued_time), shard.watermark.hub
+        )
+        draft = fold(mail, shard, self._types, newcomers, watermark)
+        if counts:
+            draft = msgspec.structs.replace(draft, counts={**draft.counts, **counts})
+        try:
+            await self._commit(active, draft)
+        except RecordTooLarge:
+            if len(events) == 1:
+                raise
+            half = len(events) // 2
+            await self._fold(active, events[:half], counts)
+            await self._fold(active, events[half:], None)
+            return
+        if mail.tick_time is not None:
+            active.projection.unpark()
+
+    async def _commit(self, active: Active, draft: Commit) -> None:
+        """Append what was folded, with what is known delivered."""
+        delivered = active.delivered[:KNOWN_DONE]
+        shown = list(active.shown.items())[:KNOWN_DONE]
+        await active.owner.append(
+            msgspec.structs.replace(
+                draft,
+                append_id=active.owner.next_append_id(),
+                epoch=active.owner.epoch,
+                delivered=delivered,
+                shown=shown,
+            )
+        )
+        del active.delivered[: len(delivered)]
+        for twin_id, _ in shown:
+            del active.shown[twin_id]
+
+    async def _replayed(self, shard: Shard, events: Sequence[Event]) -> dict[str, DeadLetter]:
+        """Fetch the bodies of the dead letters that are to be replayed."""
+        letters: dict[str, DeadLetter] = {}
+        for letter_id in replays(events, shard):
+            waiting = shard.kept_letter(letter_id)
+            if waiting is not None:
+                letters[letter_id] = waiting.letter
+                continue
+            stored = await self._ports.journal.read(letter_path(letter_id))
+            if stored is not None:
+                letters[letter_id] = _letter_decoder.decode(stored.data)
+        return letters
+
+    async def _introduce(self, shard: Shard, mail: Mail) -> Newcomers:
+        """Find out who the unknown twins of a batch are: announced by their device, or in the graph."""
+        unknown = [twin_id for twin_id in mail.by_twin if twin_id not in shard.twins]
+        found = await asyncio.gather(*(self._look_up(twin_id, mail.by_twin[twin_id]) for twin_id in unknown))
+        return dict(zip(unknown, found, strict=True))
+
+    async def _look_up(self, twin_id: str, envelopes: Sequence[Envelope]) -> Twin | Rejected:
+        announced = next((e.event.model for e in envelopes if e.event.model), None)
+        try:
+            shown = await self._ports.graph.read(twin_id)
+        except Absent:
+            if announced is None:
+                return Rejected(
+                    "no_such_twin",
+                    f"no twin {twin_id} exists; create it, or let its device announce its model",
+                )
+            model, state_version = announced, 0
+        except Unavailable as error:
+            return Rejected(
+                "graph_unavailable",
+                f"whether there is a twin {twin_id} could not be found out ({error}); replay this later",
+            )
+        else:
+            if announced not in {None, shown.model}:
+                return Rejected(
+                    "model_mismatch",
+                    f"the device announces {announced}, but twin {twin_id} has model {shown.model}",
+                )
+            model, state_version = shown.model, max(shown.state_version, 0)
+        twin_type = self._by_model.get(model)
+        if twin_type is None:
+            return Rejected("unknown_model", f"no twin type has model {model}; add a folder in twin_actors/types")
+        return new_twin(twin_id, twin_type, state_version, is_announced=announced is not None)
+
+    async def _send(self, active: Active) -> None:
+        """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
+        ports = self._ports
+        pending = {n: entry for n, entry in active.shard.outbox.items() if n not in set(active.delivered)}
+        if pending:
+            await self._confirm(active)
+            done, fault = await deliver(pending, active.shard.partition, ports.journal, ports.sender)
+            active.delivered += done
+            if fault is not None:
+                log.warning(
+                    "partition %d: %d outputs wait: %s",
+                    active.shard.partition,
+                    len(pending) - len(done),
+                    fault,
+                )
+        await self._confirm(active)
+        active.shown.update(await active.projection.show(active.shard, DELIVERY_SECONDS, active.shown))
+        if active.owner.bytes_since_snapshot >= SNAPSHOT_BYTES:
+            await active.owner.publish_snapshot()
+
+    async def _confirm(self, active: Active) -> None:
+        """Find out whether we still own the partition, if we have not written for a while."""
+        if active.owner.seconds_since_confirmed > CONFIRM_AFTER_SECONDS:
+            await self._commit(active, Commit(append_id="", epoch=0, watermark=active.shard.watermark))

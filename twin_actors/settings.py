@@ -1,0 +1,84 @@
+"""What an operator sets, read from the environment once, all faults reported at once."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from twin_actors.errors import SettingsError
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """How to reach a service: by connection string on a laptop, by identity on Azure.
+
+    Exactly one of the two is set.
+    """
+
+    connection_string: str = ""
+    address: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The configuration of a worker.
+
+    Attributes
+    ----------
+    mailbox : Connection
+        ``Mailbox``, or ``Mailbox__fullyQualifiedNamespace``.
+    mailbox_name : str
+        ``MailboxName``: the Event Hub that devices' messages are routed to.
+    gap_consumer_group : str
+        ``MailboxGapConsumerGroup``: reads what the trigger skipped; nobody else may use it.
+    journal_storage : Connection
+        ``JournalStorage``, or ``JournalStorage__blobServiceUri``.
+    journal_container : str
+        ``JournalContainer``.
+    digital_twins_url : str
+        ``DigitalTwinsUrl``.
+    """
+
+    mailbox: Connection
+    mailbox_name: str
+    gap_consumer_group: str
+    journal_storage: Connection
+    journal_container: str
+    digital_twins_url: str
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    SettingsError
+        With every fault found.
+    """
+    faults: list[str] = []
+
+    def text(name: str, what: str) -> str:
+        value = environment.get(name, "").strip()
+        if not value:
+            faults.append(f"{name} is not set: {what}")
+        return value
+
+    def connection(name: str, suffix: str, what: str) -> Connection:
+        by_string = environment.get(name, "").strip()
+        by_identity = environment.get(f"{name}__{suffix}", "").strip()
+        if bool(by_string) == bool(by_identity):
+            how = "both are" if by_string else "neither is"
+            faults.append(f"set {name} (a connection string) or {name}__{suffix} (with identity), {how} set: {what}")
+        return Connection(by_string, by_identity)
+
+    settings = Settings(
+        mailbox=connection("Mailbox", "fullyQualifiedNamespace", "the namespace of the mailbox Event Hub"),
+        mailbox_name=text("MailboxName", "the name of the Event Hub that device messages are routed to"),
+        gap_consumer_group=text("MailboxGapConsumerGroup", "a consumer group that only the gap reader uses"),
+        journal_storage=connection("JournalStorage", "blobServiceUri", "the storage account of the journals"),
+        journal_container=text("JournalContainer", "the blob container of the journals"),
+        digital_twins_url=text("DigitalTwinsUrl", "the https URL of the Azure Digital Twins instance"),
+    )
+    if settings.digital_twins_url and not settings.digital_twins_url.startswith("https://"):
+        faults.append(f"DigitalTwinsUrl must begin with https://, it is {settings.digital_twins_url!r}")
+    if faults:
+        raise SettingsError(tuple(faults))
+    return settings

@@ -1,0 +1,108 @@
+"""The twins whose home is one partition, in memory.
+
+A shard changes in one way only: a record that stands in the journal is applied to it. The owner
+applies each record once its append is confirmed, a restore applies the same records again, and
+both end in the same memory.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from twin_actors.commit import Claim, Commit, KeepLetter, OutboxEntry, Record, SendForward, Twin
+from twin_actors.watermark import Watermark
+
+RECENT_KEYS = 64
+"""How many message ids a twin remembers, to count what its device sends again."""
+
+
+class Shard(msgspec.Struct, kw_only=True):
+    """A partition's twins, and what is owed to the world on their behalf.
+
+    Attributes
+    ----------
+    partition : int
+    epoch : int
+        Of the last claim.
+    watermark : Watermark or None
+        None before the first event.
+    twins : dict
+        Twin id → twin.
+    recent_keys : dict
+        Twin id → keys of its last message ids, oldest first.
+    outbox : dict
+        Number → output committed, not known delivered, in the order to deliver.
+    last_number : int
+        Of the outbox, ever given.
+    sent_channels, received_channels : dict
+        Other partition → number of the last event forwarded to it, or applied from it.
+    letters : dict
+        Open dead letters: id → reason.
+    shown : dict
+        Twin id → state version that the graph is known to show.
+    totals : dict
+        What this partition has counted since it began.
+    """
+
+    partition: int
+    epoch: int = 0
+    watermark: Watermark | None = None
+    twins: dict[str, Twin] = {}
+    recent_keys: dict[str, list[int]] = {}
+    outbox: dict[int, OutboxEntry] = {}
+    last_number: int = 0
+    sent_channels: dict[int, int] = {}
+    received_channels: dict[int, int] = {}
+    letters: dict[str, str] = {}
+    shown: dict[str, int] = {}
+    totals: dict[str, int] = {}
+
+    def apply(self, record: Record) -> None:
+        """Take over what a record of the journal says."""
+        if isinstance(record, Commit):
+            self._apply_commit(record)
+        elif isinstance(record, Claim):
+            self.epoch = record.epoch
+            self._count({"claims": 1, "fenced": record.fenced})
+
+    def _apply_commit(self, commit: Commit) -> None:
+        if commit.watermark is not None:
+            self.watermark = commit.watermark
+        for twin in commit.twins:
+            self.twins[twin.twin_id] = twin
+        for twin_id, key in zip(commit.accepted.twin_ids, commit.accepted.message_keys, strict=True):
+            if key:
+                keys = self.recent_keys.setdefault(twin_id, [])
+                keys.append(key)
+                del keys[:-RECENT_KEYS]
+        for number in commit.delivered:
+            self.outbox.pop(number, None)
+        for entry in commit.outbox:
+            self.outbox[entry.number] = entry
+            self.last_number = entry.number
+            if isinstance(entry, SendForward):
+                self.sent_channels[entry.destination] = entry.channel_number
+        self.letters.update(commit.letters)
+        for letter_id in commit.struck:
+            self.letters.pop(letter_id, None)
+        self.shown.update(commit.shown)
+        self.received_channels.update(commit.channels)
+        self._count(commit.counts)
+
+    def _count(self, counts: dict[str, int]) -> None:
+        totals = Counter(self.totals)
+        totals.update(counts)
+        self.totals = {name: count for name, count in totals.items() if count}
+
+    def owed(self) -> Iterable[Twin]:
+        """Return the twins that the graph does not show as they are."""
+        shown = self.shown
+        return (twin for twin in self.twins.values() if twin.state_version > shown.get(twin.twin_id, -1))
+
+    def kept_letter(self, letter_id: str) -> KeepLetter | None:
+        """Return a dead letter that still waits in the outbox."""
+        return next(
+            (e for e in self.outbox.values() if isinstance(e, KeepLetter) and e.letter.letter_id == letter_id),
+            None,
+        )

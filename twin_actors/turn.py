@@ -1,0 +1,220 @@
+"""One turn a message: ``(state, message) → state``, for all twins of a batch side by side.
+
+Everything here is pure and can be replayed. Each twin's messages run in order in a generator of
+its own; where turns ask for a kernel, the requests of all twins are gathered into one call.
+"""
+
+import functools
+import hashlib
+import math
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from twin_actors.commit import Twin
+from twin_actors.errors import PartitionStopped, Rejected
+from twin_actors.messages import Envelope, Quality
+from twin_actors.quality import judge, overall
+from twin_actors.twin import KernelRequest, TwinType
+
+type Turns[T] = Generator[KernelRequest, Any, T]
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A twin, and the messages of the batch that are for it, in order."""
+
+    twin: Twin
+    twin_type: TwinType[Any]
+    envelopes: Sequence[Envelope]
+    recent_keys: Sequence[int]
+
+
+class Folded(msgspec.Struct):
+    """What became of a twin's messages.
+
+    Attributes
+    ----------
+    twin : Twin
+        After them.
+    accepted : list
+        (envelope, key of its message id, quality of each row) of each message folded.
+    refused : list
+        (envelope, reason) of each message that could not be folded.
+    resent : int
+        Messages that had been folded before under the same id.
+    """
+
+    twin: Twin
+    accepted: list[tuple[Envelope, int, list[dict[str, Quality]]]]
+    refused: list[tuple[Envelope, Rejected]]
+    resent: int = 0
+
+
+def run(works: Sequence[Work]) -> list[Folded]:
+    """Run the turns of a batch, and return what became of each twin, in the order given."""
+    return gather([_fold(work) for work in works])
+
+
+def gather[T](turns: Sequence[Turns[T]]) -> list[T]:
+    """Run generators side by side, answering equal kernel requests with one array call.
+
+    A kernel that raises for the gathered rows is called row by row, so that only the twin whose
+    row it was is told.
+    """
+    results: dict[int, T] = {}
+    waiting: dict[int, KernelRequest] = {}
+    answers: list[tuple[int, Any]] = [(index, None) for index in range(len(turns))]
+    while answers:
+        waiting.clear()
+        for index, answer in answers:
+            turn = turns[index]
+            try:
+                waiting[index] = turn.throw(answer) if isinstance(answer, Exception) else turn.send(answer)
+            except StopIteration as stop:
+                results[index] = stop.value
+        answers = _answer(waiting)
+    return [results[index] for index in range(len(turns))]
+
+
+def _answer(waiting: dict[int, KernelRequest]) -> list[tuple[int, Any]]:
+    groups: dict[tuple[Any, int], list[int]] = {}
+    for index, request in waiting.items():
+        groups.setdefault((request.kernel, len(request.arguments)), []).append(index)
+    answers: list[tuple[int, Any]] = []
+    for (kernel, _), indices in groups.items():
+        rows = [waiting[index].arguments for index in indices]
+        try:
+            answers += zip(indices, call(kernel, rows), strict=True)
+        except Exception as error:  # noqa: BLE001  a kernel's fault belongs to a row: find whose
+            if len(rows) == 1:
+                answers.append((indices[0], error))
+            else:
+                answers += [_answer({index: waiting[index]})[0] for index in indices]
+    return answers
+
+
+def call(kernel: Any, rows: Sequence[tuple[float, ...]]) -> list[Any]:  # noqa: ANN401  any kernel
+    """Call a kernel with rows gathered into columns, and return its results row by row."""
+    result = kernel(*np.array(rows, dtype=np.float64).T.copy())
+    if not isinstance(result, tuple):
+        return list(result.tolist())
+    make = getattr(type(result), "_make", tuple)
+    return [make(row) for row in zip(*(column.tolist() for column in result), strict=True)]
+
+
+def message_key(message_id: str | None) -> int:
+    """Return 64 bits that stand for a message id, 0 for none."""
+    if not message_id:
+        return 0
+    return int.from_bytes(hashlib.blake2b(message_id.encode(), digest_size=8).digest()) or 1
+
+
+@functools.cache
+def _decoder(state: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(state)
+
+
+def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, is_announced: bool = False) -> Twin:
+    """Return a twin that has heard nothing yet."""
+    return Twin(
+        twin_id=twin_id,
+        type_name=twin_type.name,
+        layout=twin_type.state_version,
+        state=_encode(twin_type.state()),
+        state_version=state_version,
+        is_announced=is_announced,
+    )
+
+
+def decode_state(twin: Twin, twin_type: TwinType[Any]) -> Any:  # noqa: ANN401  the type's own state
+    """Return the state of a twin.
+
+    Raises
+    ------
+    PartitionStopped
+        It was written with another layout than this version of the app knows.
+    """
+    if twin.layout != twin_type.state_version:
+        raise PartitionStopped(
+            f"twin {twin.twin_id} was written with layout {twin.layout} of {twin_type.name}, this app has "
+            f"{twin_type.state_version}: deploy the version of the app that wrote it"
+        )
+    return _decoder(twin_type.state).decode(twin.state)  # type: ignore[arg-type]  # a class is hashable
+
+
+def _fold(work: Work) -> Turns[Folded]:
+    folded = Folded(work.twin, [], [])
+    state = decode_state(work.twin, work.twin_type)
+    known = set(work.recent_keys)
+    for envelope in work.envelopes:
+        key = message_key(envelope.event.message_id)
+        if key and key in known:
+            folded.resent += 1
+            continue
+        try:
+            state, folded.twin, flags = yield from _turn(work.twin_type, state, folded.twin, envelope)
+        except Rejected as refusal:
+            folded.refused.append((envelope, refusal))
+            continue
+        except Exception as error:  # noqa: BLE001  turns are deterministic: one failure is final
+            cause = f"{work.twin_type.name}.receive raised {type(error).__name__}: {error}"
+            folded.refused.append((envelope, Rejected("turn_failed", cause)))
+            continue
+        known.add(key)
+        folded.accepted.append((envelope, key, flags))
+    if folded.accepted or folded.resent:
+        folded.twin = msgspec.structs.replace(
+            folded.twin,
+            state_version=work.twin.state_version + 1,
+            resent_count=work.twin.resent_count + folded.resent,
+        )
+    return folded
+
+
+def _turn(
+    twin_type: TwinType[Any],
+    state: Any,  # noqa: ANN401  the type's own state
+    twin: Twin,
+    envelope: Envelope,
+) -> Turns[tuple[Any, Twin, list[dict[str, Quality]]]]:
+    """Fold one message, all of its rows or none."""
+    event = envelope.event
+    hub_time = event.enqueued_time if event.received_time is None else event.received_time
+    signals, last_time, quality = twin.signals, twin.last_reading_time, twin.quality
+    flags: list[dict[str, Quality]] = []
+    for row in envelope.rows:
+        reading, signals = judge(twin_type.channels, signals, row, hub_time, last_time)
+        result = twin_type.receive(state, reading)
+        turn = (yield from result) if isinstance(result, Generator) else result
+        state = turn.state
+        flags.append(reading.quality)
+        if not reading.is_late:
+            last_time, quality = reading.time, overall(reading)
+    _check_finite(twin_type, state)
+    return (
+        state,
+        msgspec.structs.replace(
+            twin,
+            state=_encode(state),
+            signals=signals,
+            reading_count=twin.reading_count + len(envelope.rows),
+            last_reading_time=last_time,
+            last_seen_time=max(twin.last_seen_time, hub_time),
+            connection="online",
+            quality=quality,
+        ),
+        flags,
+    )
+
+
+def _check_finite(twin_type: TwinType[Any], state: object) -> None:
+    for name, value in twin_type.properties(state).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Rejected(
+                "not_finite",
+                f"{twin_type.name} would show {name} = {value}; its receive must fall back instead",
+            )
