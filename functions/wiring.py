@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+from typing import Any
 
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
@@ -28,11 +29,17 @@ def credential() -> DefaultAzureCredential:
     return DefaultAzureCredential()
 
 
+async def close() -> None:
+    """Let go of the identity's connections, if any were made."""
+    if credential.cache_info().currsize:
+        await credential().close()
+
+
 def make_journal(settings: Settings) -> BlobJournal:
     """Return the journals' container."""
     storage = settings.journal_storage
     # No retries of the SDK's own: whether to send again is the journal's decision.
-    options = {"retry_total": 0, "connection_timeout": ANSWER_SECONDS, "read_timeout": ANSWER_SECONDS}
+    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": ANSWER_SECONDS, "read_timeout": ANSWER_SECONDS}
     if storage.connection_string:
         return BlobJournal(
             ContainerClient.from_connection_string(storage.connection_string, settings.journal_container, **options)
