@@ -8,6 +8,7 @@ type _Column = npt.NDArray[np.float64]
 __test__: dict[str, str]
 
 REFERENCE_MACHINE: ThermalNameplate
+REFERENCE_FRICTION: float
 
 class MachineTemperatures(NamedTuple):
     motor: _Column

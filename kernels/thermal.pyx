@@ -62,6 +62,7 @@ REFERENCE_MACHINE = ThermalNameplate(
     oil_conductance=3.6,
     oil_capacity=9000.0,
 )
+REFERENCE_FRICTION = 120.0  # [W] in its bearings at rated speed, growing with the square of speed
 
 
 cdef inline void pair_after(
