@@ -11,7 +11,7 @@ import azure.functions as func
 from functions import wiring
 from twin_actors.messages import Event, parse_time
 
-bp = func.Blueprint()
+bp = func.Blueprint()  # type: ignore[no-untyped-call]
 
 
 @bp.function_name("mailbox")

@@ -6,7 +6,7 @@ import azure.functions as func
 
 from functions import wiring
 
-bp = func.Blueprint()
+bp = func.Blueprint()  # type: ignore[no-untyped-call]
 
 
 @bp.function_name("sweep")

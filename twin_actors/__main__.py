@@ -161,7 +161,7 @@ async def model_publish(settings: Settings, _arguments: argparse.Namespace) -> R
         documents = load_registry().models()
         lacking = [document for document in documents if document["@id"] not in present]
         if lacking:
-            await client.create_models(lacking)
+            await client.create_models([dict(document) for document in lacking])
         uploaded = {document["@id"] for document in lacking}
         return [
             {"model": document["@id"], "state": "uploaded" if document["@id"] in uploaded else "present"}

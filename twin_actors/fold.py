@@ -27,8 +27,12 @@ LATE_AFTER_SECONDS = 30.0
 OFFLINE_AFTER_SECONDS = 300.0
 """Silence after which a device counts as late, and as offline."""
 
-TICK_TWINS = 1_000
-"""How many twins one tick may mark late or offline, so that its record stays small."""
+TICK_BYTES = 1024 * 1024
+"""How much one tick may write of twins that fell silent, so that its record fits one append."""
+
+TWIN_BYTES = 512
+SIGNAL_BYTES = 96
+"""What a twin and each of its signals take in a record, beside the state, generously."""
 
 type Newcomers = Mapping[str, Twin | Rejected]
 """Twins that were unknown before this batch: who they turned out to be, or why they are none."""
@@ -137,6 +141,7 @@ def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter]) -> list[OutboxE
 def _silent(shard: Shard, now: float, heard: set[str]) -> list[Twin]:
     """Return the twins whose connection changes because nothing was heard of them."""
     changed: list[Twin] = []
+    size = 0
     for twin in shard.twins.values():
         silence = now - twin.last_seen_time
         if twin.connection == "unknown" or silence < LATE_AFTER_SECONDS or twin.twin_id in heard:
@@ -144,8 +149,9 @@ def _silent(shard: Shard, now: float, heard: set[str]) -> list[Twin]:
         connection = "offline" if silence >= OFFLINE_AFTER_SECONDS else "late"
         if connection != twin.connection:
             changed.append(msgspec.structs.replace(twin, connection=connection, state_version=twin.state_version + 1))
-            if len(changed) == TICK_TWINS:
-                break
+            size += TWIN_BYTES + len(twin.state) + SIGNAL_BYTES * len(twin.signals)
+            if size >= TICK_BYTES:
+                break  # the next tick goes on
     return changed
 
 

@@ -194,7 +194,7 @@ def open_envelope(event: Event, sequence_number: int) -> Envelope:
     Rejected
         The body is too large, is not JSON, or is not one object of channels or a list of them.
     """
-    return Envelope(twin_id=address(event), rows=_rows(event.body), event=event, sequence_number=sequence_number)
+    return Envelope(twin_id=address(event), rows=_rows(event), event=event, sequence_number=sequence_number)
 
 
 def open_forward(event: Event) -> Forward:
@@ -211,7 +211,8 @@ def open_forward(event: Event) -> Forward:
         raise Rejected("bad_forward", f"the body is no forwarded event: {error}") from None
 
 
-def _rows(body: bytes) -> tuple[Row, ...]:
+def _rows(event: Event) -> tuple[Row, ...]:
+    body = event.body
     if len(body) > MAX_BODY_BYTES:
         raise Rejected("too_large", f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are folded")
     document = _json(body)
@@ -221,7 +222,7 @@ def _rows(body: bytes) -> tuple[Row, ...]:
     for one in documents:
         if not isinstance(one, dict):
             raise Rejected("not_channels", "the body must be a JSON object of channels, or a list of such objects")
-    return tuple(Row(_claimed_time(one), one) for one in documents)
+    return tuple(Row(_claimed_time(one, event.created_time), one) for one in documents)
 
 
 def _json(body: bytes) -> object:
@@ -237,14 +238,14 @@ def _json(body: bytes) -> object:
         raise Rejected("not_json", f"the body is no JSON: {error}") from None
 
 
-def _claimed_time(document: dict[str, Any]) -> float | None:
-    """Take the time out of a row: RFC 3339 text or seconds since 1970."""
+def _claimed_time(document: dict[str, Any], default: float | None) -> float | None:
+    """Take the time out of a row: RFC 3339 text or seconds since 1970; NaN where it is neither."""
     claimed = document.pop("time", None)
     if isinstance(claimed, str):
         return parse_time(claimed)
     if isinstance(claimed, int | float) and not isinstance(claimed, bool) and abs(claimed) < 1e12:
         return float(claimed)
-    return None if claimed is None else math.nan
+    return default if claimed is None else math.nan
 
 
 def parse_time(text: str) -> float:

@@ -31,6 +31,8 @@ class Tail(msgspec.Struct, kw_only=True):
     position: int = 0
     checksum: int = 0
     records: int = 0
+    since_snapshot: int = 0
+    """Bytes of records that a restore reads beyond the snapshot."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -119,6 +121,7 @@ async def follow(journal: Journal, shard: Shard, tail: Tail) -> None:
         if data is None:
             raise _SegmentMissing(tail.segment)
         start = tail.position
+        tail.since_snapshot += len(data)
         sealed_by: Seal | None = None
         for record, end, sum_ in decode(data, tail.checksum, tail.segment):
             if sealed_by is not None:
@@ -160,7 +163,6 @@ class Owner:
         self._manifest_tag = manifest_tag
         self._owner_id = owner_id
         self._appends = 0
-        self._bytes_since_snapshot = tail.position
         self._last_confirmed = clock.elapsed()
 
     @classmethod
@@ -201,7 +203,7 @@ class Owner:
     @property
     def bytes_since_snapshot(self) -> int:
         """How much a restore would have to read beyond the snapshot."""
-        return self._bytes_since_snapshot
+        return self._tail.since_snapshot
 
     async def is_current(self) -> bool:
         """Whether nobody else has written since: the last record appended is the last there is."""
@@ -233,7 +235,7 @@ class Owner:
         tail.position += len(frame)
         tail.checksum = checksum(frame)
         tail.records += 1
-        self._bytes_since_snapshot += len(frame)
+        tail.since_snapshot += len(frame)
         self._last_confirmed = self._clock.elapsed()
         self.shard.apply(record)
 
@@ -277,11 +279,12 @@ class Owner:
         Unavailable
         """
         name = f"snapshots/{self.shard.partition}/{self.epoch:08d}-{self._owner_id}-{self._appends:08d}"
-        data = msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, self.shard, self._tail))
+        tail = msgspec.structs.replace(self._tail, since_snapshot=0)
+        data = msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, self.shard, tail))
         superseded = await self._journal.read(manifest_path(self.shard.partition))
         await self._journal.write(name, data)
         self._manifest_tag = await self._publish(name)
-        self._bytes_since_snapshot = 0
+        self._tail.since_snapshot = 0
         if superseded is not None:
             await self._journal.delete(superseded.data.decode())
 

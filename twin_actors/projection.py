@@ -6,6 +6,7 @@ graph shows is read from the graph.
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,8 @@ SECONDS_BETWEEN_PATCHES = 0.1
 """Azure Digital Twins takes ten updates a second of one twin."""
 
 PATCHES_AT_ONCE = 8
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often a twin that others write too is read and written again in one round."""
@@ -131,6 +134,7 @@ class Projection:
             except (Absent, Refused) as error:
                 self._known.pop(twin.twin_id, None)
                 self.parked[twin.twin_id] = str(error)
+                log.warning("the graph does not show twin %s: %s", twin.twin_id, error)
                 return False
         return False
 

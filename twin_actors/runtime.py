@@ -38,8 +38,16 @@ CONFIRM_AFTER_SECONDS = 3.0
 """An owner that has not written for longer writes again before it sends anything, so that a
 process that wakes from a pause finds out whether it was replaced."""
 
-DELIVERY_SECONDS = 1.0
-"""What one invocation spends on the graph; what is left waits for the next batch or tick."""
+DELIVERY_SECONDS = 0.5
+LAGGING_DELIVERY_SECONDS = 0.1
+"""What one invocation spends on the graph, and what it spends while the partition lags: folding
+comes first. What is left waits for the next batch or tick."""
+
+LAG_SECONDS = 2.0
+"""A batch whose newest event is older than this is late."""
+
+MAX_OUTBOX = 10_000
+"""Outputs that may wait before the partition is held: memory must not grow with an outage."""
 
 SNAPSHOT_BYTES = 8 * 1024 * 1024
 """How much journal a restore may have to read beyond the snapshot."""
@@ -140,6 +148,8 @@ class Runtime:
         async with self._locks.setdefault(partition, asyncio.Lock()):
             try:
                 active = self._active.get(partition) or await self._activate(partition, events)
+                if len(active.shard.outbox) >= MAX_OUTBOX:
+                    await self._drain(active)
                 await self._fold_all(active, events)
                 await self._send(active)
             except BaseException as error:
@@ -361,23 +371,43 @@ class Runtime:
 
     async def _send(self, active: Active) -> None:
         """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
-        ports = self._ports
-        pending = {n: entry for n, entry in active.shard.outbox.items() if n not in set(active.delivered)}
-        if pending:
-            await self._confirm(active)
-            done, fault = await deliver(pending, active.shard.partition, ports.journal, ports.sender)
-            active.delivered += done
-            if fault is not None:
-                log.warning(
-                    "partition %d: %d outputs wait: %s",
-                    active.shard.partition,
-                    len(pending) - len(done),
-                    fault,
-                )
+        await self._deliver_outbox(active)
         await self._confirm(active)
-        active.shown.update(await active.projection.show(active.shard, DELIVERY_SECONDS, active.shown))
+        assert active.shard.watermark is not None
+        is_lagging = self._ports.clock.now() - active.shard.watermark.enqueued_time > LAG_SECONDS
+        budget = LAGGING_DELIVERY_SECONDS if is_lagging else DELIVERY_SECONDS
+        active.shown.update(await active.projection.show(active.shard, budget, active.shown))
         if active.owner.bytes_since_snapshot >= SNAPSHOT_BYTES:
-            await active.owner.publish_snapshot()
+            try:
+                await active.owner.publish_snapshot()
+            except Unavailable as error:
+                log.warning("partition %d: no snapshot now: %s", active.shard.partition, error)
+
+    async def _drain(self, active: Active) -> None:
+        """Deliver what waits before more is folded.
+
+        Raises
+        ------
+        Unavailable
+            Too much still waits.
+        """
+        await self._deliver_outbox(active)
+        waiting = len(active.shard.outbox) - len(active.delivered)
+        if waiting >= MAX_OUTBOX:
+            raise Unavailable(f"partition {active.shard.partition}: {waiting} outputs wait, nothing more is folded")
+
+    async def _deliver_outbox(self, active: Active) -> None:
+        """Deliver committed outputs that are not known delivered."""
+        ports, delivered = self._ports, set(active.delivered)
+        pending = {number: entry for number, entry in active.shard.outbox.items() if number not in delivered}
+        if not pending:
+            return
+        await self._confirm(active)
+        done, fault = await deliver(pending, active.shard.partition, ports.journal, ports.sender)
+        active.delivered += done
+        if fault is not None:
+            left = len(pending) - len(done)
+            log.warning("partition %d: %d outputs wait: %s", active.shard.partition, left, fault)
 
     async def _confirm(self, active: Active) -> None:
         """Find out whether we still own the partition, if we have not written for a while."""

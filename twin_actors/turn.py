@@ -23,6 +23,9 @@ type Turns[T] = Generator[KernelRequest, Any, T]
 
 _encode = msgspec.msgpack.Encoder().encode
 
+MAX_STATE_BYTES = 65_536
+"""Of one twin: a batch's changed states must fit few records."""
+
 
 class Work(msgspec.Struct, frozen=True):
     """A twin, and the messages of the batch that are for it, in order."""
@@ -82,9 +85,12 @@ def gather[T](turns: Sequence[Turns[T]]) -> list[T]:
 
 def _answer(waiting: dict[int, KernelRequest]) -> list[tuple[int, Any]]:
     groups: dict[tuple[Any, int], list[int]] = {}
-    for index, request in waiting.items():
-        groups.setdefault((request.kernel, len(request.arguments)), []).append(index)
     answers: list[tuple[int, Any]] = []
+    for index, request in waiting.items():
+        if isinstance(request, KernelRequest):
+            groups.setdefault((request.kernel, len(request.arguments)), []).append(index)
+        else:
+            answers.append((index, TypeError(f"receive yielded {request!r}; it may yield only ask(…)")))
     for (kernel, _), indices in groups.items():
         rows = [waiting[index].arguments for index in indices]
         try:
@@ -194,12 +200,13 @@ def _turn(
         flags.append(reading.quality)
         if not reading.is_late:
             last_time, quality = reading.time, overall(reading)
+    encoded, state = _encoded(twin_type, state)
     _check_finite(twin_type, state)
     return (
         state,
         msgspec.structs.replace(
             twin,
-            state=_encode(state),
+            state=encoded,
             signals=signals,
             reading_count=twin.reading_count + len(envelope.rows),
             last_reading_time=last_time,
@@ -209,6 +216,16 @@ def _turn(
         ),
         flags,
     )
+
+
+def _encoded(twin_type: TwinType[Any], state: object) -> tuple[bytes, Any]:
+    """Encode a state, and read it back: what a restore could not read must not be committed."""
+    encoded = _encode(state)
+    if len(encoded) > MAX_STATE_BYTES:
+        raise Rejected(
+            "state_too_large", f"the state would have {len(encoded)} bytes, at most {MAX_STATE_BYTES} are kept"
+        )
+    return encoded, _decoder(twin_type.state).decode(encoded)  # type: ignore[arg-type]  # a class is hashable
 
 
 def _check_finite(twin_type: TwinType[Any], state: object) -> None:

@@ -108,7 +108,7 @@ def to_event(data: EventData) -> Event:
     return Event(
         sequence_number=data.sequence_number,
         enqueued_time=data.enqueued_time.timestamp(),
-        body=b"".join(data.body),
+        body=b"".join(data.body),  # type: ignore[arg-type]  # of an event with a body of bytes
         device_id=_optional(system.get("iothub-connection-device-id")),
         model=_optional(system.get("dt-dataschema")),
         received_time=_seconds(system.get("iothub-enqueuedtime")),

@@ -31,8 +31,9 @@ class BlobJournal:
 
     async def create_container(self) -> None:
         """Make the container unless it exists."""
-        with contextlib.suppress(ResourceExistsError):
-            await self._container.create_container()
+        async with _writing("the container"):
+            with contextlib.suppress(ResourceExistsError):
+                await self._container.create_container()
 
     async def create_segment(self, path: str) -> bool:
         """Make an empty segment; return False where it exists."""

@@ -60,7 +60,7 @@ class DigitalTwinsGraph:
         """Set properties of the twin with this ETag, and return its new one."""
         async with _translated(twin_id):
             # The client's own signature hides the answer's ETag; `cls` is azure-core's way to it.
-            answer = await self._client.update_digital_twin(
+            answer = await self._client.update_digital_twin(  # type: ignore[func-returns-value]
                 twin_id,
                 _json_patch(changes, source_time),
                 etag=etag,
@@ -107,7 +107,8 @@ async def _translated(twin_id: str) -> AsyncIterator[None]:
 def _raise_by_status(twin_id: str, error: HttpResponseError) -> None:
     status = error.status_code or 0
     if status == 429:
-        wait = error.response.headers.get("Retry-After", "1") if error.response is not None else "1"
+        headers: Mapping[str, str] = getattr(error.response, "headers", {})
+        wait = headers.get("Retry-After", "1")
         raise Throttled(float(wait) if wait.isdigit() else 1.0) from error
     if status == 412:
         raise Stale(f"twin {twin_id}: {error.message}") from error

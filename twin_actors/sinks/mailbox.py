@@ -35,7 +35,7 @@ class EventHubSender:
                 batch = await self._client.create_batch(partition_id=str(partition))
                 for body, properties in messages:
                     event = EventData(body)
-                    event.properties = dict(properties)
+                    event.properties = {name: value for name, value in properties.items()}  # noqa: C416  the SDK's keys are str or bytes
                     try:
                         batch.add(event)
                     except ValueError:  # it is full
