@@ -1,0 +1,14 @@
+"""Operations that the service has and the emulator does not."""
+
+from .. import errors
+from ..call import Answer, Call
+
+
+def event_routes(call: Call) -> Answer:  # noqa: ARG001 -- the form of every handler
+    """Refuse event routes."""
+    raise errors.not_implemented("event routes")
+
+
+def jobs(call: Call) -> Answer:  # noqa: ARG001 -- the form of every handler
+    """Refuse import and deletion jobs."""
+    raise errors.not_implemented("import and deletion jobs")
