@@ -1,0 +1,128 @@
+"""Finds every twin type: each folder of `twin_actors.types` whose ``twin.py`` has a ``TWIN``.
+
+The folder is the registration; there is no list to edit.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import msgspec
+
+import twin_actors.types
+from twin_actors.errors import SettingsError
+from twin_actors.twin import TwinType
+
+type Document = Mapping[str, Any]
+"""A DTDL interface as JSON has it."""
+
+COMMON_MODEL = "dtmi:twinfold:Twin;1"
+"""The interface that every twin's model extends; it stands in ``twin.json`` beside ``twin.py``."""
+
+_COMMON_FILE = Path(__file__).with_name("twin.json")
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """The twin types of this app.
+
+    Attributes
+    ----------
+    by_name : Mapping
+        Name of the folder → twin type, in order of names.
+    by_model : Mapping
+        DTMI of the model → twin type.
+    documents : tuple
+        The DTDL interfaces, each after those it extends.
+    """
+
+    by_name: Mapping[str, TwinType[Any]]
+    by_model: Mapping[str, TwinType[Any]]
+    documents: tuple[Document, ...]
+
+    def models(self) -> list[Document]:
+        """Return the DTDL interfaces in an order in which they can be uploaded."""
+        return list(self.documents)
+
+
+def load_registry(package: ModuleType = twin_actors.types) -> Registry:
+    """Find the twin types in the folders of `package`.
+
+    Raises
+    ------
+    SettingsError
+        A folder is no twin type; all faults of all folders at once.
+    """
+    faults: list[str] = []
+    found: list[tuple[TwinType[Any], Document]] = []
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        if not module.ispkg:
+            continue
+        fault = _load(package.__name__, module.name, found)
+        if fault:
+            faults.append(f"twin type {module.name}: {fault}")
+    by_model: dict[str, TwinType[Any]] = {}
+    for twin_type, _ in found:
+        other = by_model.setdefault(twin_type.model, twin_type)
+        if other is not twin_type:
+            faults.append(f"twin type {twin_type.name}: its model {twin_type.model} is that of {other.name}")
+    if faults:
+        raise SettingsError(tuple(faults))
+    common = json.loads(_COMMON_FILE.read_bytes())
+    return Registry(
+        by_name=MappingProxyType({twin_type.name: twin_type for twin_type, _ in found}),
+        by_model=MappingProxyType(by_model),
+        documents=(common, *(document for _, document in found)),
+    )
+
+
+def _load(package: str, name: str, found: list[tuple[TwinType[Any], Document]]) -> str:
+    """Load one folder into `found`, or return what is wrong with it."""
+    try:
+        module = importlib.import_module(f"{package}.{name}.twin")
+    except ModuleNotFoundError as error:
+        if error.name == f"{package}.{name}.twin":
+            return "it has no twin.py"
+        raise
+    twin_type = getattr(module, "TWIN", None)
+    if not isinstance(twin_type, TwinType):
+        return "its twin.py has no TWIN = TwinType(…)"
+    if twin_type.name != name:
+        return f"its TWIN is named {twin_type.name!r}; the name must be that of the folder"
+    path = Path(str(module.__file__)).with_name("model.json")
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return "it has no model.json"
+    except ValueError as error:
+        return f"its model.json is no JSON: {error}"
+    fault = _disagreement(twin_type, document)
+    if not fault:
+        found.append((twin_type, document))
+    return fault
+
+
+def _disagreement(twin_type: TwinType[Any], document: object) -> str:
+    if not isinstance(document, dict):
+        return "its model.json must be one interface, a JSON object"
+    if document.get("@id") != twin_type.model:
+        return f"its TWIN has model {twin_type.model}, its model.json {document.get('@id')}"
+    extended = document.get("extends")
+    if COMMON_MODEL not in (extended if isinstance(extended, list) else [extended]):
+        return f"its model.json must extend {COMMON_MODEL}, which has what every twin shows"
+    telemetry = {
+        content.get("name")
+        for content in document.get("contents", ())
+        if isinstance(content, dict) and "Telemetry" in _as_list(content.get("@type"))
+    }
+    missing = [channel.name for channel in twin_type.channels if channel.name not in telemetry]
+    if missing:
+        return f"its model.json has no Telemetry for channels {', '.join(missing)}"
+    return ""
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]

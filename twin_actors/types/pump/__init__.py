@@ -1,0 +1,1 @@
+"""A centrifugal water pump with its motor: physics beside measurement, health from the difference."""
