@@ -56,6 +56,9 @@ LEAST_SCALE = {
 """Symptom → the smallest change worth knowing about: head and power as parts of the expected, temperatures
 in kelvin above the heat balance, vibration in mm/s, acceleration in g."""
 
+LEAST_PART = 0.02
+"""The least head or power, as a part of the rated curve's, of which a change is a part of the usual."""
+
 TWO_SIDED = ("head", "power")
 """Symptoms that are as bad below as above; of the others only a rise is."""
 
@@ -105,15 +108,13 @@ def follow(before: Symptom | None, value: float, time: float) -> Symptom:
     return Symptom(fast, slow, time, count, mean, spread)
 
 
-def deviation(symptom: Symptom, value: float, usual: float, least_scale: float, *, only_above: bool) -> float:
-    """Return how far `value` is from `usual`, in scales.
-
-    The scale is the scatter seen during calibration, but at least `least_scale`: the size of a change
-    that is worth knowing about even where the sensor is very quiet.
+def scale_of(symptom: Symptom, least: float) -> float:
+    """Return the unit in which deviations of a symptom count: its scatter during calibration, but at least
+    `least`, the size of a change worth knowing about however quiet the sensor is.
     """
-    scatter = math.sqrt(symptom.spread / (symptom.count - 1)) if symptom.count > 1 else 0.0
-    distance = (value - usual) / max(scatter, least_scale)
-    return max(0.0, distance) if only_above else abs(distance)
+    if symptom.count < 2:
+        return least
+    return max(least, math.sqrt(symptom.spread / (symptom.count - 1)))
 
 
 def score(deviation_: float) -> float:
@@ -134,21 +135,38 @@ def follows_nameplate(symptoms: Mapping[str, Symptom]) -> bool:
 
 def judge(symptoms: Mapping[str, Symptom], last: Mapping[str, float]) -> tuple[float | None, float | None]:
     """Return health and anomaly score; None while there is nothing to judge by."""
-    follows = follows_nameplate(symptoms)
     scores = [_limit_score(name, last[name]) for name in TEMPERATURES if name in last]
     if "vibration" in symptoms:
         scores.append(_limit_score("vibration", symptoms["vibration"].slow))
-    oddities: list[float] = []
-    for name, symptom in symptoms.items():
-        if name in TEMPERATURES and not follows:
-            continue  # the heat balance of an unknown machine says nothing
-        usual = 0.0 if follows and name in TWO_SIDED else symptom.mean
-        only_above = name not in TWO_SIDED
-        slow = deviation(symptom, symptom.slow, usual, LEAST_SCALE[name], only_above=only_above)
-        fast = deviation(symptom, symptom.fast, usual, LEAST_SCALE[name], only_above=only_above)
+    fast, slow = _largest_deviations(symptoms)
+    if slow is not None:
         scores.append(score(slow))
-        oddities.append(strangeness(fast))
-    return min(scores, default=None), max(oddities, default=None)
+    return min(scores, default=None), None if fast is None else strangeness(fast)
+
+
+def _largest_deviations(symptoms: Mapping[str, Symptom]) -> tuple[float | None, float | None]:
+    """Return the largest deviation of the fast and of the slow values, in scales."""
+    follows = follows_nameplate(symptoms)
+    fast: list[float] = []
+    slow: list[float] = []
+    for name, symptom in symptoms.items():
+        least, usual = LEAST_SCALE[name], symptom.mean
+        if name in TWO_SIDED:
+            if follows:
+                usual = 0.0
+            else:
+                # These are parts of what the rated curve expects: make them parts of what is usual here.
+                least *= max(LEAST_PART, 1.0 + usual)
+            scale = scale_of(symptom, least)
+            fast.append(abs(symptom.fast - usual) / scale)
+            slow.append(abs(symptom.slow - usual) / scale)
+        elif follows or name not in TEMPERATURES:  # the heat balance of an unknown machine says nothing
+            scale = scale_of(symptom, least)
+            fast.append((symptom.fast - usual) / scale)
+            slow.append((symptom.slow - usual) / scale)
+    if not fast:
+        return None, None
+    return max(0.0, *fast), max(0.0, *slow)
 
 
 def _limit_score(name: str, value: float) -> float:
