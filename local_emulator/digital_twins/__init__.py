@@ -5,10 +5,12 @@ import ssl
 from pathlib import Path
 from socket import create_server
 from types import TracebackType
-from typing import Any, Self
 from typing import Protocol as Structure
+from typing import Self
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 
 from . import limits
 from .faults import Fault, Faults
@@ -33,9 +35,16 @@ class ServerCertificate(Structure):
         """Its key."""
 
 
-def _large_request(*parts: Any) -> web.BaseRequest:  # noqa: ANN401 -- the server's own internals, handed on
+def _large_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
     """Make a request that may be as large as the largest upload of models."""
-    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=limits.REQUEST_BYTES)
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.REQUEST_BYTES)
 
 
 class DigitalTwins:

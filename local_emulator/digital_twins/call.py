@@ -149,7 +149,5 @@ def wants_new(call: Call) -> bool:
     """Whether the caller refuses to replace anything."""
     wanted = call.headers.get("if-none-match")
     if wanted not in {None, "*"}:
-        raise errors.invalid_argument(
-            "Invalid If-None-Match header value. Allowed value(s): If-None-Match: *"
-        )
+        raise errors.invalid_argument("Invalid If-None-Match header value. Allowed value(s): If-None-Match: *")
     return wanted == "*"

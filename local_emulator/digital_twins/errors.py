@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 _PATCH_HINT = (
-    "Please provide a valid patch document. See section on update apis in the documentation "
-    "https://aka.ms/adtv2twins."
+    "Please provide a valid patch document. See section on update apis in the documentation https://aka.ms/adtv2twins."
 )
 _DTDL_HINT = "See model documentation(https://aka.ms/ADTv2Models) for supported format."
 
@@ -55,7 +54,7 @@ class ServiceError(Exception):
         return {"error": error}
 
 
-class MalformedPatch(Exception):  # noqa: N818 -- the web framework's answer, not the service's
+class MalformedPatch(Exception):
     """A patch whose items are not operations: answered by the web framework, in its own form."""
 
     def __init__(self, index: int, value: str, *, is_twin: bool) -> None:

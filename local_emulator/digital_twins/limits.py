@@ -33,9 +33,7 @@ def check_document(body: bytes) -> None:
 def check_identifier(kind: str, identifier: str) -> None:
     """Refuse an identifier that is too long."""
     if not identifier or len(identifier) > IDENTIFIER_LENGTH:
-        raise errors.invalid_argument(
-            f"The {kind} id must have between 1 and {IDENTIFIER_LENGTH} characters."
-        )
+        raise errors.invalid_argument(f"The {kind} id must have between 1 and {IDENTIFIER_LENGTH} characters.")
 
 
 def long_strings(name: str, value: object) -> Iterator[str]:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 from aiohttp import web
 
-from . import errors, limits
+from . import errors
 from .call import API_VERSIONS, OLDEST_API, Answer, Call, Json
 from .faults import Fault, Faults, as_json, read_fault
 from .routes import find_handler
@@ -117,9 +117,7 @@ def _as_error(fault: Fault, headers: Mapping[str, str]) -> errors.ServiceError:
     if fault.status == HTTPStatus.PRECONDITION_FAILED:
         return errors.etag_mismatch(headers.get("if-match", "*"))
     code = "".join(word.title() for word in HTTPStatus(fault.status).phrase.split())
-    return errors.ServiceError(
-        fault.status, code, "A fault was asked for.", retry_after=fault.retry_after
-    )
+    return errors.ServiceError(fault.status, code, "A fault was asked for.", retry_after=fault.retry_after)
 
 
 def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
@@ -178,9 +176,7 @@ def _malformed(error: errors.MalformedPatch, headers: Mapping[str, str]) -> web.
     return _response(400, body, common, "application/problem+json; charset=utf-8")
 
 
-def _response(
-    status: int, body: Json, headers: Mapping[str, str], content_type: str = _JSON
-) -> web.Response:
+def _response(status: int, body: Json, headers: Mapping[str, str], content_type: str = _JSON) -> web.Response:
     if body is None:
         return web.Response(status=status, headers=headers)
     return web.Response(status=status, body=_encode(body), headers={**headers, "Content-Type": content_type})

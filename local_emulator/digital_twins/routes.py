@@ -55,8 +55,6 @@ def find_handler(method: str, path: str) -> tuple[Handler, Sequence[str]]:
     steps = path.strip("/").split("/")
     for pattern, handler in _BY_SHAPE.get((method, len(steps)), ()):
         if all(want in (_VARIABLE, got) for want, got in zip(pattern, steps, strict=True)):
-            names = [
-                unquote(got) for want, got in zip(pattern, steps, strict=True) if want == _VARIABLE
-            ]
+            names = [unquote(got) for want, got in zip(pattern, steps, strict=True) if want == _VARIABLE]
             return handler, names
     raise errors.unknown_path(path)

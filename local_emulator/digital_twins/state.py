@@ -194,9 +194,7 @@ class Graph:
 
     def remove_relationship(self, source: str, relationship: str) -> None:
         """Forget a relationship."""
-        self._database.execute(
-            "DELETE FROM relationships WHERE source = ? AND id = ?", (source, relationship)
-        )
+        self._database.execute("DELETE FROM relationships WHERE source = ? AND id = ?", (source, relationship))
         self._unlink(source, relationship)
 
     def _link(self, link: Relationship) -> None:
@@ -216,8 +214,8 @@ class Graph:
         for twin, etag, blob in self._database.execute("SELECT id, etag, document FROM twins"):
             self.twins[twin] = Twin(twin, etag, _decode(blob))
         query = "SELECT source, id, etag, name, target, properties FROM relationships"
-        for *fields, blob in self._database.execute(query):
-            self._link(Relationship(*fields, _decode(blob)))
+        for source, link, etag, name, target, blob in self._database.execute(query):
+            self._link(Relationship(source, link, etag, name, target, _decode(blob)))
 
 
 def _parsed(

@@ -175,9 +175,7 @@ def _patch_metadata(document: Document, operation: Operation) -> None:
             if operation.op != "remove":
                 marks[name] = {**marks[name], "sourceTime": _source_time(operation.value)}
             elif marks[name].pop("sourceTime", None) is None:
-                raise errors.patch_invalid(
-                    "The target location specified by path segment 'sourceTime' was not found."
-                )
+                raise errors.patch_invalid("The target location specified by path segment 'sourceTime' was not found.")
         case _:
             raise errors.patch_invalid(f"The path {operation.path} cannot be changed.")
 

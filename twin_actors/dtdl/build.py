@@ -128,9 +128,7 @@ class Builder:
             case "Property":
                 return self._property(node, version)
             case "Telemetry":
-                return Telemetry(
-                    name=name, schema=self._schema(node["schema"], version), texts=texts, **_measure(node)
-                )
+                return Telemetry(name=name, schema=self._schema(node["schema"], version), texts=texts, **_measure(node))
             case "Component":
                 (schema,) = several(node["schema"])
                 return Component(name=name, interface=self._referred(schema), texts=texts)
@@ -167,9 +165,7 @@ class Builder:
     def _payload(self, value: object, version: int) -> CommandPayload | None:
         for item in several(value):
             node = self._resolved(item)
-            return CommandPayload(
-                name=literal(node["name"]), schema=self._schema(node["schema"], version)
-            )
+            return CommandPayload(name=literal(node["name"]), schema=self._schema(node["schema"], version))
         return None
 
     def _schema(self, value: object, version: int) -> Schema:
@@ -211,7 +207,7 @@ class Builder:
 def literal_identifier(value: object) -> str | None:
     """Read an identifier written as text or as ``{"@id": …}``."""
     for item in several(value):
-        return item["@id"] if isinstance(item, dict) else item
+        return str(item["@id"] if isinstance(item, dict) else item)
     return None
 
 

@@ -91,25 +91,19 @@ CLASSES: Mapping[str, Mapping[str, Slot]] = {
     for name, slots in {
         "Interface": {
             "contents": Slot(kind="elements", most=(300, None), classes=CONTENTS, unique=("name",)),
-            "extends": Slot(
-                kind="elements", most=(2, None), classes=frozenset({"Interface"}), identified=True
-            ),
+            "extends": Slot(kind="elements", most=(2, None), classes=frozenset({"Interface"}), identified=True),
             "schemas": Slot(kind="elements", most=(None, None), classes=COMPLEX, identified=True),
         },
         "Property": {"name": _NAME, "schema": _SCHEMA, "writable": _WRITABLE},
         "Telemetry": {"name": _NAME, "schema": _SCHEMA},
         "Component": {
             "name": _NAME,
-            "schema": Slot(
-                kind="elements", required=True, classes=frozenset({"Interface"}), identified=True
-            ),
+            "schema": Slot(kind="elements", required=True, classes=frozenset({"Interface"}), identified=True),
         },
         "Relationship": {
             "name": _NAME,
             "target": Slot(kind="identifier", longest=(2048, 2048)),
-            "properties": Slot(
-                kind="elements", most=(300, None), classes=frozenset({"Property"}), unique=("name",)
-            ),
+            "properties": Slot(kind="elements", most=(300, None), classes=frozenset({"Property"}), unique=("name",)),
             "minMultiplicity": Slot(kind="whole", low=0, high=(0, 0)),
             "maxMultiplicity": Slot(kind="whole", low=1, high=(500, None)),
             "writable": _WRITABLE,

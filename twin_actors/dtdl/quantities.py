@@ -14,8 +14,7 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
         "AngularAccelerationUnit": "radianPerSecondSquared",
         "AngularVelocityUnit": "degreePerSecond radianPerSecond revolutionPerMinute revolutionPerSecond",
         "AreaUnit": (
-            "acre hectare squareCentimetre squareFoot squareInch squareKilometre squareMetre "
-            "squareMillimetre"
+            "acre hectare squareCentimetre squareFoot squareInch squareKilometre squareMetre squareMillimetre"
         ),
         "CapacitanceUnit": "farad microfarad millifarad nanofarad picofarad",
         "ChargeUnit": "coulomb",
@@ -37,8 +36,7 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
         "IlluminanceUnit": "footcandle lux",
         "InductanceUnit": "henry microhenry millihenry",
         "LengthUnit": (
-            "astronomicalUnit centimetre foot inch kilometre metre micrometre mile millimetre nanometre "
-            "nauticalMile"
+            "astronomicalUnit centimetre foot inch kilometre metre micrometre mile millimetre nanometre nauticalMile"
         ),
         "LuminanceUnit": "candelaPerSquareMetre",
         "LuminousFluxUnit": "lumen",
@@ -49,8 +47,7 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
         "MassUnit": "gram kilogram microgram milligram slug tonne",
         "PowerUnit": "gigawatt horsepower kilowatt kilowattHourPerYear megawatt microwatt milliwatt watt",
         "PressureUnit": (
-            "bar inchesOfMercury inchesOfWater kilopascal millibar millimetresOfMercury pascal "
-            "poundPerSquareInch"
+            "bar inchesOfMercury inchesOfWater kilopascal millibar millimetresOfMercury pascal poundPerSquareInch"
         ),
         "ResistanceUnit": "kiloohm megaohm milliohm ohm",
         "SoundPressureUnit": "bel decibel",
@@ -78,8 +75,7 @@ _ADDED_UNITS: Mapping[str, tuple[str, ...]] = {
         "CurrentUnit": "kiloampere",
         "DensityUnit": "microgramPerCubicMetre milligramPerCubicMetre",
         "EnergyUnit": (
-            "britishThermalUnit gigawattHour kiloBritishThermalUnit megawattHour milliwattHour "
-            "terawattHour wattHour"
+            "britishThermalUnit gigawattHour kiloBritishThermalUnit megawattHour milliwattHour terawattHour wattHour"
         ),
         "FrequencyUnit": "millihertz",
         "IonizingRadiationDoseUnit": "gray microgray microsievert milligray millisievert sievert",
@@ -95,8 +91,7 @@ _ADDED_UNITS: Mapping[str, tuple[str, ...]] = {
         "PressureUnit": "decapascal hectopascal",
         "RadioactivityUnit": "becquerel gigabecquerel kilobecquerel megabecquerel",
         "ReactiveEnergyUnit": (
-            "gigavoltAmpereReactiveHour kilovoltAmpereReactiveHour megavoltAmpereReactiveHour "
-            "voltAmpereReactiveHour"
+            "gigavoltAmpereReactiveHour kilovoltAmpereReactiveHour megavoltAmpereReactiveHour voltAmpereReactiveHour"
         ),
         "ReactivePowerUnit": (
             "gigavoltAmpereReactive kilovoltAmpereReactive megavoltAmpereReactive "
@@ -177,9 +172,7 @@ def _family_by_type(*tables: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]
 
 def _units_by_family(*tables: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[str]]:
     families = {family for table in tables for family in table}
-    return {
-        family: frozenset(unit for table in tables for unit in table.get(family, ())) for family in families
-    }
+    return {family: frozenset(unit for table in tables for unit in table.get(family, ())) for family in families}
 
 
 UNIT_FAMILY: Mapping[int, Mapping[str, str]] = {

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
+from local_emulator.digital_twins import errors, limits
+from local_emulator.digital_twins.call import Answer, Call, Json
+from local_emulator.digital_twins.clock import upload_time
+from local_emulator.digital_twins.patch import read_patch
+from local_emulator.digital_twins.state import Document, Model
 from twin_actors import dtdl
 from twin_actors.dtdl import DtdlError, Dtmi, Interface, is_dtmi
-
-from .. import errors, limits
-from ..call import Answer, Call, Json
-from ..clock import upload_time
-from ..patch import read_patch
-from ..state import Document, Model
 
 
 def post_models(call: Call) -> Answer:
@@ -48,9 +47,7 @@ def list_models(call: Call) -> Answer:
     page = [_shown(models[name], with_document=with_document) for name in chosen[start : start + size]]
     link = None
     if start + size < len(chosen):
-        link = call.next_link(
-            start + size, includeModelDefinition=str(with_document).lower(), dependenciesFor=roots
-        )
+        link = call.next_link(start + size, includeModelDefinition=str(with_document).lower(), dependenciesFor=roots)
     return Answer(200, {"value": page, "nextLink": link})
 
 
@@ -92,9 +89,7 @@ def _documents(call: Call) -> list[Document]:
     if not isinstance(body, list) or not body or not all(isinstance(item, dict) for item in body):
         raise errors.models_empty()
     if len(body) > limits.MODELS_PER_CALL:
-        raise errors.limit_exceeded(
-            f"The request has {len(body)} models, the limit is {limits.MODELS_PER_CALL}."
-        )
+        raise errors.limit_exceeded(f"The request has {len(body)} models, the limit is {limits.MODELS_PER_CALL}.")
     return body
 
 

@@ -7,11 +7,11 @@ from itertools import islice
 
 import msgspec
 
-from .. import errors, limits
-from ..call import OLDEST_API, Answer, Call, Json
-from ..query.evaluation import Evaluation, Row
-from ..query.syntax import Query, parse_query
-from ..twin_document import shown
+from local_emulator.digital_twins import errors, limits
+from local_emulator.digital_twins.call import OLDEST_API, Answer, Call, Json
+from local_emulator.digital_twins.query.evaluation import Evaluation, Row
+from local_emulator.digital_twins.query.syntax import Query, parse_query
+from local_emulator.digital_twins.twin_document import shown
 
 _CHARGE_PER_QUERY = 2.5
 _CHARGE_PER_ROW = 0.02

@@ -5,15 +5,15 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
+from local_emulator.digital_twins import errors, limits
+from local_emulator.digital_twins.call import Answer, Call, Json, check_if_match, wants_new
+from local_emulator.digital_twins.clock import new_etag
+from local_emulator.digital_twins.patch import apply, read_patch
+from local_emulator.digital_twins.state import Document, Relationship, Twin
+from local_emulator.digital_twins.twin_document import property_faults
 from twin_actors.dtdl import Dtmi
 from twin_actors.dtdl import Relationship as Declared
 
-from .. import errors, limits
-from ..call import Answer, Call, Json, check_if_match, wants_new
-from ..clock import new_etag
-from ..patch import apply, read_patch
-from ..state import Document, Relationship, Twin
-from ..twin_document import property_faults
 from .twins import find_twin
 
 _OWN = frozenset({"$relationshipId", "$etag", "$sourceId", "$relationshipName", "$targetId"})
@@ -87,9 +87,7 @@ def list_relationships(call: Call) -> Answer:
 def list_incoming(call: Call) -> Answer:
     """List the relationships that end at a twin."""
     target = find_twin(call)
-    keyed = {
-        f"{link.id}\n{link.source}": _incoming(call, link) for link in call.graph.incoming(target.id)
-    }
+    keyed = {f"{link.id}\n{link.source}": _incoming(call, link) for link in call.graph.incoming(target.id)}
     return _page(call, keyed, {})
 
 
@@ -175,9 +173,7 @@ def _check_counts(call: Call, source: Twin, target: Twin) -> None:
         len(graph.outgoing(source.id)) >= limits.RELATIONSHIPS_PER_TWIN
         or graph.incoming_count(target.id) >= limits.RELATIONSHIPS_PER_TWIN
     ):
-        raise errors.limit_exceeded(
-            f"A twin may have {limits.RELATIONSHIPS_PER_TWIN} relationships in each direction."
-        )
+        raise errors.limit_exceeded(f"A twin may have {limits.RELATIONSHIPS_PER_TWIN} relationships in each direction.")
 
 
 def _copy(value: Any) -> Any:  # noqa: ANN401 -- a JSON value of any form

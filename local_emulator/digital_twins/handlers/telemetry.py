@@ -2,8 +2,9 @@
 
 import re
 
-from .. import errors, limits
-from ..call import Answer, Call
+from local_emulator.digital_twins import errors, limits
+from local_emulator.digital_twins.call import Answer, Call
+
 from .twins import find_twin, require_component
 
 _LONGEST_ID = 128
@@ -25,9 +26,7 @@ def post_component_telemetry(call: Call) -> Answer:
 def _accept(call: Call) -> Answer:
     identifier = call.headers.get("message-id")
     if not identifier or len(identifier) > _LONGEST_ID:
-        raise errors.invalid_argument(
-            f"The header Message-Id is required and may have up to {_LONGEST_ID} characters."
-        )
+        raise errors.invalid_argument(f"The header Message-Id is required and may have up to {_LONGEST_ID} characters.")
     when = call.headers.get("telemetry-source-time")
     if when is not None and not _SOURCE_TIME.fullmatch(when):
         raise errors.invalid_argument(f"The Telemetry-Source-Time {when} is no ISO 8601 date and time.")

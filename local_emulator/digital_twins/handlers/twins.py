@@ -1,13 +1,12 @@
 """Twins and their components."""
 
+from local_emulator.digital_twins import errors, limits
+from local_emulator.digital_twins.call import OLDEST_API, Answer, Call, check_if_match, wants_new
+from local_emulator.digital_twins.clock import new_etag, now
+from local_emulator.digital_twins.patch import read_patch
+from local_emulator.digital_twins.state import Twin
+from local_emulator.digital_twins.twin_document import check, model_of, new_document, patched, shown, shown_component
 from twin_actors.dtdl import Dtmi, Interface
-
-from .. import errors, limits
-from ..call import OLDEST_API, Answer, Call, check_if_match, wants_new
-from ..clock import new_etag, now
-from ..patch import read_patch
-from ..state import Twin
-from ..twin_document import check, model_of, new_document, patched, shown, shown_component
 
 
 def put_twin(call: Call) -> Answer:
@@ -54,7 +53,7 @@ def delete_twin(call: Call) -> Answer:
 def get_component(call: Call) -> Answer:
     """Give one component of a twin."""
     twin = find_twin(call)
-    component = twin.document.get(require_component(call, twin))
+    component = twin.document[require_component(call, twin)]
     body = shown_component(component, with_update_time=call.api_version != OLDEST_API)
     return Answer(200, body, {"ETag": twin.etag})
 
@@ -110,6 +109,4 @@ def _check_in_use(call: Call, interface: Interface) -> None:
 
 
 def _show(call: Call, twin: Twin) -> Answer:
-    return Answer(
-        200, shown(twin, with_update_time=call.api_version != OLDEST_API), {"ETag": twin.etag}
-    )
+    return Answer(200, shown(twin, with_update_time=call.api_version != OLDEST_API), {"ETag": twin.etag})

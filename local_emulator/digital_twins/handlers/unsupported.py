@@ -1,7 +1,7 @@
 """Operations that the service has and the emulator does not."""
 
-from .. import errors
-from ..call import Answer, Call
+from local_emulator.digital_twins import errors
+from local_emulator.digital_twins.call import Answer, Call
 
 
 def event_routes(call: Call) -> Answer:  # noqa: ARG001 -- the form of every handler

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from twin_actors.dtdl import Interface
+from twin_actors.dtdl import Dtmi, Interface
 
 from .syntax import Comparison, Condition, Function, IsOfModel, Junction, Membership, Not, Path, Query, Value
 
@@ -66,7 +66,7 @@ class Evaluation:
     """
 
     query: Query
-    interfaces: Mapping[str, Interface]
+    interfaces: Mapping[Dtmi, Interface]
 
     def wants(self, row: Row) -> bool:
         """Whether the row is part of the result."""
@@ -119,7 +119,7 @@ class Evaluation:
         own = metadata.get("$model") if isinstance(metadata, dict) else None
         if not isinstance(own, str):
             return None
-        interface = self.interfaces.get(own)
+        interface = self.interfaces.get(Dtmi(own))
         return own == model or (not is_exact and interface is not None and interface.is_a(model))
 
 

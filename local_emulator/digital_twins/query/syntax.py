@@ -8,7 +8,8 @@ from typing import Literal
 
 import lark
 
-from .. import errors, limits
+from local_emulator.digital_twins import errors, limits
+
 from .grammar import GRAMMAR
 
 type Scalar = str | float | bool | None
