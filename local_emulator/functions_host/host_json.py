@@ -17,14 +17,15 @@ _DEFAULT_TIMEOUT = 1800.0
 
 
 class EventHubsOptions(msgspec.Struct, frozen=True):
-    """Section extensions.eventHubs."""
+    """Section extensions.eventHubs; ``initial_time`` comes before ``initial_offset``."""
 
     max_event_batch_size: int = 100
     min_event_batch_size: int = 1
     max_wait_seconds: float = 60.0
     prefetch_count: int = 300
     batch_checkpoint_frequency: int = 1
-    initial_position: str | datetime = "-1"
+    initial_offset: str = "-1"
+    initial_time: datetime | None = None
 
 
 class HostOptions(msgspec.Struct, frozen=True):
@@ -86,31 +87,33 @@ def _event_hubs(section: Mapping[str, object]) -> EventHubsOptions:
             raise SettingsError(f"host.json: extensions.eventHubs.{name} must be a positive number, not {value!r}")
         return value
 
+    offset, moment = _initial_position(_section(section, "initialOffsetOptions"))
     options = EventHubsOptions(
         max_event_batch_size=number("maxEventBatchSize", default.max_event_batch_size),
         min_event_batch_size=number("minEventBatchSize", default.min_event_batch_size),
         max_wait_seconds=parse_time_span(str(section.get("maxWaitTime", "00:01:00"))),
         prefetch_count=number("prefetchCount", default.prefetch_count),
         batch_checkpoint_frequency=number("batchCheckpointFrequency", default.batch_checkpoint_frequency),
-        initial_position=_initial_position(_section(section, "initialOffsetOptions")),
+        initial_offset=offset,
+        initial_time=moment,
     )
     if options.min_event_batch_size > options.max_event_batch_size:
         raise SettingsError("host.json: minEventBatchSize is larger than maxEventBatchSize")
     return options
 
 
-def _initial_position(section: Mapping[str, object]) -> str | datetime:
+def _initial_position(section: Mapping[str, object]) -> tuple[str, datetime | None]:
     kind = str(section.get("type", "fromStart")).lower()
     if kind == "fromstart":
-        return "-1"
+        return "-1", None
     if kind == "fromend":
-        return "@latest"
+        return "@latest", None
     if kind == "fromenqueuedtime":
         try:
             moment = datetime.fromisoformat(str(section.get("enqueuedTimeUtc", "")))
         except ValueError as error:
             raise SettingsError(f"host.json: initialOffsetOptions.enqueuedTimeUtc: {error}") from error
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return "-1", moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     raise SettingsError(
         f"host.json: initialOffsetOptions.type {kind!r} is not one of fromStart, fromEnd, fromEnqueuedTime"
     )

@@ -133,7 +133,7 @@ class EventHubListener:
                 max_batch_size=self._options.max_event_batch_size,
                 max_wait_time=_GATHER_SECONDS if gathers else None,
                 prefetch=self._options.prefetch_count,
-                starting_position=self._options.initial_position,
+                starting_position=self._options.initial_time or self._options.initial_offset,
                 on_error=self._on_error,
                 on_partition_initialize=self._on_partition_initialize,
                 on_partition_close=self._on_partition_close,
