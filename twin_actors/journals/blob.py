@@ -40,7 +40,7 @@ class BlobJournal:
         async with _writing(path):
             try:
                 await self._container.get_blob_client(path).create_append_blob(
-                    match_condition=MatchConditions.IfMissing, etag="*"
+                    match_condition=MatchConditions.IfMissing
                 )
             except (ResourceExistsError, ResourceModifiedError):
                 return False
