@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,9 +22,11 @@ from local_emulator.functions_host.errors import HostError
 from local_emulator.functions_host.indexing import load_app
 from local_emulator.functions_host.invocation import Invocations
 from local_emulator.functions_host.messages import Channel, FireTimer, HttpCall, Indexed, LoadFailed, Ready, WorkerOrder
-from local_emulator.functions_host.triggers.event_hubs import EventHubListener
 from local_emulator.functions_host.triggers.http import answer_call
-from local_emulator.functions_host.triggers.timer import TimerListener
+
+if TYPE_CHECKING:
+    from local_emulator.functions_host.triggers.event_hubs import EventHubListener
+    from local_emulator.functions_host.triggers.timer import TimerListener
 
 __all__ = ["main"]
 
@@ -93,21 +96,31 @@ class _Group:
         self._listeners: list[EventHubListener | TimerListener] = []
         self._timers: dict[str, TimerListener] = {}
         for function in self._functions.values():
-            if isinstance(function.trigger, EventHubTrigger):
-                self._listeners.append(
-                    EventHubListener(
-                        function,
-                        function.trigger,
-                        order.options.event_hubs,
-                        self._invocations,
-                        balancing_interval=order.balancing_interval,
-                        ownership_expiry=order.ownership_expiry,
-                    )
+            self._listen(function, order)
+
+    def _listen(self, function: FunctionSpec, order: WorkerOrder) -> None:
+        # Imported here: the SDKs that a trigger needs take longer to load than all the rest.
+        if isinstance(function.trigger, EventHubTrigger):
+            from local_emulator.functions_host.triggers.event_hubs import EventHubListener  # noqa: PLC0415
+
+            self._listeners.append(
+                EventHubListener(
+                    function,
+                    function.trigger,
+                    order.options.event_hubs,
+                    self._invocations,
+                    balancing_interval=order.balancing_interval,
+                    ownership_expiry=order.ownership_expiry,
                 )
-            elif isinstance(function.trigger, TimerTrigger):
-                timer = TimerListener(function, function.trigger, self._invocations, order.host_id, order.instance_id)
-                self._timers[function.name] = timer
-                self._listeners.append(timer)
+            )
+        elif isinstance(function.trigger, TimerTrigger):
+            from local_emulator.functions_host.triggers.timer import TimerListener  # noqa: PLC0415
+
+            timer = TimerListener(
+                function, function.trigger, self._invocations, order.host_id, order.instance_id
+            )
+            self._timers[function.name] = timer
+            self._listeners.append(timer)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until stopped, then let what runs finish."""

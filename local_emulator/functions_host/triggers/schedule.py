@@ -45,6 +45,8 @@ def parse_schedule(text: str) -> Schedule:
     fields = text.split()
     if len(fields) == 1:
         return _Interval(timedelta(seconds=parse_time_span(text)))
+    if len(fields) not in {5, 6}:
+        raise SettingsError(f"the schedule {text!r} cannot be read: it has neither five nor six fields")
     expression = " ".join(fields if len(fields) == 6 else ["0", *fields])
     try:
         croniter(expression, second_at_beginning=True, day_or=False)
