@@ -84,8 +84,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def receive(state: State, message: Message) -> Turn[State] | Generator[KernelRequest, Any, Turn[State]]:
-    """Fold a message; late readings and ticks change nothing that is current."""
-    if not isinstance(message, Reading) or message.is_late or not message.values:
+    """Fold a reading; late ones change nothing that is current."""
+    if message.is_late or not message.values:
         return Turn(state)
     return _follow(state, message)
 
@@ -224,6 +224,20 @@ def _basis(values: Mapping[str, float], last: Mapping[str, float]) -> str:
     return "held" if all(name in last for name in HEAD_INPUTS) else "assumed"
 
 
+BY_NAMEPLATE = frozenset(
+    (
+        "expectedHead",
+        "headResidual",
+        "expectedPower",
+        "powerResidual",
+        "expectedEfficiency",
+        "cavitationMargin",
+        "expectedMotorTemperature",
+        "expectedBearingTemperature",
+    )
+)
+"""Estimates that say nothing of a pump with another nameplate, and are not shown of one."""
+
 SHOWN = {
     "speed": "lastSpeed",
     "flow": "lastFlow",
@@ -243,13 +257,14 @@ def properties(state: State) -> Mapping[str, PropertyValue]:
     """Return what the graph shows."""
     if not state.time:
         return {}
+    follows = follows_nameplate(state.symptoms)
     shown: dict[str, PropertyValue] = {
         "isRunning": state.is_running,
         "isCalibrated": bool(state.symptoms) and all(one.is_calibrated for one in state.symptoms.values()),
-        "followsNameplate": follows_nameplate(state.symptoms),
+        "followsNameplate": follows,
         "estimateQuality": state.estimate_quality,
         **{SHOWN[name]: value for name, value in state.last.items() if name in SHOWN},
-        **state.estimates,
+        **{name: value for name, value in state.estimates.items() if follows or name not in BY_NAMEPLATE},
     }
     if state.health is not None:
         shown["health"] = state.health

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from twin_actors.messages import Reading
 from twin_actors.twin import Channel, Message, PropertyValue, Turn, TwinType
 
 AREA_M2 = 50.0
@@ -52,8 +51,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def receive(state: State, message: Message) -> Turn[State]:
-    """Fold a reading into the volume balance; late readings and ticks change nothing that is current."""
-    if not isinstance(message, Reading) or message.is_late:
+    """Fold a reading into the volume balance; late ones change nothing that is current."""
+    if message.is_late:
         return Turn(state)
     values = message.values
     inflow = values.get("inflow", state.inflow)
