@@ -13,9 +13,27 @@ from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
 
-MAX_SEGMENT_BYTES = 256 * 1024 * 1024
-MAX_SEGMENT_RECORDS = 40_000
-"""Well before the 50,000 blocks that an append blob takes."""
+
+class Limits(msgspec.Struct, frozen=True):
+    """How large the parts of a journal grow.
+
+    Attributes
+    ----------
+    segment_bytes, segment_records : int
+        After which a segment is sealed; well before the 50,000 blocks that an append blob takes.
+    frame_bytes : int
+        Of one record.
+    snapshot_bytes : int
+        Of journal that a restore may have to read beyond the snapshot.
+    """
+
+    segment_bytes: int = 256 * 1024 * 1024
+    segment_records: int = 40_000
+    frame_bytes: int = MAX_FRAME_BYTES
+    snapshot_bytes: int = 8 * 1024 * 1024
+
+
+LIMITS = Limits()
 
 REISSUES = 4
 """How often an unanswered append is sent again before the partition waits for better times."""
@@ -61,8 +79,8 @@ class RecordTooLarge(Exception):
     """A record would not fit one append."""
 
 
-class _SegmentMissing(Exception):
-    """A segment that should be there is not: the snapshot read may just have been superseded."""
+class _Missing(Unavailable):
+    """What the manifest or a seal names is not there: it may just have been superseded."""
 
 
 async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
@@ -82,15 +100,17 @@ async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
         The journal is damaged or incomplete.
     """
     for is_last_try in (False, True):
-        shard, tail, tag = await _from_snapshot(journal, partition)
+        has_manifest = True
         try:
+            shard, tail, tag = await _from_snapshot(journal, partition)
+            has_manifest = tag != ABSENT
             await follow(journal, shard, tail)
-        except _SegmentMissing as missing:
+        except _Missing as missing:
             if not is_last_try:
-                continue  # its owner may have published a snapshot and deleted the segment meanwhile
-            if tag == ABSENT and not await journal.names(f"segments/{partition}/"):
+                continue  # its owner may have published a snapshot and deleted what it replaces meanwhile
+            if not has_manifest and not await journal.names(f"segments/{partition}/"):
                 return shard, tail, tag  # nobody has ever written here
-            raise PartitionStopped(f"partition {partition}: segment {missing} is missing") from None
+            raise PartitionStopped(f"partition {partition}: {missing} is missing") from None
         return shard, tail, tag
     raise AssertionError("unreachable")
 
@@ -102,7 +122,7 @@ async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail,
     name = manifest.data.decode()
     stored = await journal.read(name)
     if stored is None:
-        raise PartitionStopped(f"partition {partition}: snapshot {name} is missing, though the manifest names it")
+        raise _Missing(f"snapshot {name}, which the manifest names,")
     try:
         snapshot = _snapshot_decoder.decode(stored.data)
     except msgspec.DecodeError as error:
@@ -119,7 +139,7 @@ async def follow(journal: Journal, shard: Shard, tail: Tail) -> None:
     while True:
         data = await journal.read_segment(tail.segment, tail.position)
         if data is None:
-            raise _SegmentMissing(tail.segment)
+            raise _Missing(f"segment {tail.segment}")
         start = tail.position
         tail.since_snapshot += len(data)
         sealed_by: Seal | None = None
@@ -150,10 +170,18 @@ class Owner:
         Of the manifest as read.
     owner_id
         Unique to this activation.
+    limits
     """
 
     def __init__(
-        self, journal: Journal, clock: Clock, shard: Shard, tail: Tail, manifest_tag: str, owner_id: str
+        self,
+        journal: Journal,
+        clock: Clock,
+        shard: Shard,
+        tail: Tail,
+        manifest_tag: str,
+        owner_id: str,
+        limits: Limits = LIMITS,
     ) -> None:
         self.shard = shard
         self.epoch = shard.epoch
@@ -162,11 +190,14 @@ class Owner:
         self._tail = tail
         self._manifest_tag = manifest_tag
         self._owner_id = owner_id
+        self._limits = limits
         self._appends = 0
         self._last_confirmed = clock.elapsed()
 
     @classmethod
-    async def claim(cls, journal: Journal, clock: Clock, partition: int, owner_id: str, fenced: int) -> "Owner":
+    async def claim(
+        cls, journal: Journal, clock: Clock, partition: int, owner_id: str, fenced: int, limits: Limits = LIMITS
+    ) -> "Owner":
         """Restore a partition and become its owner.
 
         Raises
@@ -180,7 +211,7 @@ class Owner:
         if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(partition, 0, 0):
             await journal.create_segment(tail.segment)
         for _ in range(CLAIM_ATTEMPTS):
-            owner = cls(journal, clock, shard, tail, tag, owner_id)
+            owner = cls(journal, clock, shard, tail, tag, owner_id, limits)
             owner.epoch = shard.epoch + 1
             try:
                 await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced))
@@ -201,9 +232,9 @@ class Owner:
         return self._clock.elapsed() - self._last_confirmed
 
     @property
-    def bytes_since_snapshot(self) -> int:
-        """How much a restore would have to read beyond the snapshot."""
-        return self._tail.since_snapshot
+    def is_snapshot_due(self) -> bool:
+        """Whether a restore would have to read much beyond the snapshot."""
+        return self._tail.since_snapshot >= self._limits.snapshot_bytes
 
     async def is_current(self) -> bool:
         """Whether nobody else has written since: the last record appended is the last there is."""
@@ -222,21 +253,23 @@ class Owner:
             Storage does not answer; whether the record stands is not known, so this owner must be
             given up.
         """
-        if self._tail.position >= MAX_SEGMENT_BYTES or self._tail.records >= MAX_SEGMENT_RECORDS:
+        if self._tail.position >= self._limits.segment_bytes or self._tail.records >= self._limits.segment_records:
             await self._roll()
         await self._append(record)
 
     async def _append(self, record: Record) -> None:
         tail = self._tail
         frame = encode(record, tail.checksum)
-        if len(frame) > MAX_FRAME_BYTES:
-            raise RecordTooLarge(f"{len(frame)} bytes, at most {MAX_FRAME_BYTES} fit one append")
+        if len(frame) > self._limits.frame_bytes:
+            raise RecordTooLarge(f"{len(frame)} bytes, at most {self._limits.frame_bytes} fit one append")
+        asked_at = self._clock.elapsed()
         await self._write(frame)
+        # Storage may have taken it long before we hear of it: a process can be paused in between.
+        self._last_confirmed = asked_at
         tail.position += len(frame)
         tail.checksum = checksum(frame)
         tail.records += 1
         tail.since_snapshot += len(frame)
-        self._last_confirmed = self._clock.elapsed()
         self.shard.apply(record)
 
     async def _write(self, frame: bytes) -> None:
@@ -285,7 +318,7 @@ class Owner:
         await self._journal.write(name, data)
         self._manifest_tag = await self._publish(name)
         self._tail.since_snapshot = 0
-        if superseded is not None:
+        if superseded is not None and superseded.data.decode() != name:
             await self._journal.delete(superseded.data.decode())
 
     async def _publish(self, name: str) -> str:

@@ -21,7 +21,7 @@ from twin_actors.journals import ABSENT, Journal
 from twin_actors.mailbox import Mail, replays, sort
 from twin_actors.messages import KIND, Envelope, Event, Kind
 from twin_actors.outbox import deliver, letter_path
-from twin_actors.ownership import Owner, RecordTooLarge
+from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.sinks import Absent, Graph, MailboxSender
@@ -48,9 +48,6 @@ LAG_SECONDS = 2.0
 
 MAX_OUTBOX = 10_000
 """Outputs that may wait before the partition is held: memory must not grow with an outage."""
-
-SNAPSHOT_BYTES = 8 * 1024 * 1024
-"""How much journal a restore may have to read beyond the snapshot."""
 
 INSTANCE_PATCHES_PER_SECOND = 1000.0
 """What one Azure Digital Twins instance takes, for all shards together."""
@@ -106,6 +103,8 @@ class Runtime:
     ports
     new_id
         Makes ids that no other process makes.
+    limits
+        How large the parts of a journal grow.
     """
 
     def __init__(
@@ -113,11 +112,13 @@ class Runtime:
         types: Mapping[str, TwinType[Any]],
         ports: Ports,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        limits: Limits = LIMITS,
     ) -> None:
         self._types = types
         self._by_model = {twin_type.model: twin_type for twin_type in types.values()}
         self._ports = ports
         self._new_id = new_id
+        self._limits = limits
         self._active: dict[int, Active] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
@@ -188,7 +189,7 @@ class Runtime:
         state = await ports.reader.describe(partition)
         partition_count = await self._partition_count(state.partition_count)
         fenced = self._fenced.get(partition, 0)
-        owner = await Owner.claim(ports.journal, ports.clock, partition, self._new_id(), fenced)
+        owner = await Owner.claim(ports.journal, ports.clock, partition, self._new_id(), fenced, self._limits)
         self._fenced.pop(partition, None)
         if owner.shard.watermark is None:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
@@ -377,7 +378,7 @@ class Runtime:
         is_lagging = self._ports.clock.now() - active.shard.watermark.enqueued_time > LAG_SECONDS
         budget = LAGGING_DELIVERY_SECONDS if is_lagging else DELIVERY_SECONDS
         active.shown.update(await active.projection.show(active.shard, budget, active.shown))
-        if active.owner.bytes_since_snapshot >= SNAPSHOT_BYTES:
+        if active.owner.is_snapshot_due:
             try:
                 await active.owner.publish_snapshot()
             except Unavailable as error:
