@@ -1,6 +1,7 @@
 """Connections by the name of a setting: a connection string, or the identity form."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient
 from azure.identity.aio import DefaultAzureCredential
@@ -8,19 +9,33 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from local_emulator.functions_host.errors import SettingsError
 
-__all__ = ["blob_service", "event_hub_consumer"]
+__all__ = ["StorageAccount", "event_hub_consumer", "storage_account"]
 
 _STORAGE = "AzureWebJobsStorage"
 
 
-def blob_service(settings: Mapping[str, str]) -> BlobServiceClient:
-    """Open the storage account that the host itself uses; triggers other than HTTP need it."""
+@dataclass(frozen=True)
+class StorageAccount:
+    """The account that the host itself uses: by connection string, or by URL and identity."""
+
+    connection_string: str
+    url: str
+
+    def blob_service(self) -> BlobServiceClient:
+        """Make a client of its blobs."""
+        if self.connection_string:
+            return BlobServiceClient.from_connection_string(self.connection_string)
+        return BlobServiceClient(self.url, DefaultAzureCredential())
+
+
+def storage_account(settings: Mapping[str, str]) -> StorageAccount:
+    """Find the storage account in the settings; triggers other than HTTP need it."""
     if connection_string := settings.get(_STORAGE):
-        return BlobServiceClient.from_connection_string(connection_string)
+        return StorageAccount(connection_string, "")
     if url := settings.get(f"{_STORAGE}__blobServiceUri"):
-        return BlobServiceClient(url, DefaultAzureCredential())
+        return StorageAccount("", url)
     if account := settings.get(f"{_STORAGE}__accountName"):
-        return BlobServiceClient(f"https://{account}.blob.core.windows.net", DefaultAzureCredential())
+        return StorageAccount("", f"https://{account}.blob.core.windows.net")
     raise SettingsError(
         f"{_STORAGE} is not set: Event Hubs and timer triggers keep their progress in that storage account"
     )

@@ -116,9 +116,7 @@ class _Group:
         elif isinstance(function.trigger, TimerTrigger):
             from local_emulator.functions_host.triggers.timer import TimerListener  # noqa: PLC0415
 
-            timer = TimerListener(
-                function, function.trigger, self._invocations, order.host_id, order.instance_id
-            )
+            timer = TimerListener(function, function.trigger, self._invocations, order.host_id, order.instance_id)
             self._timers[function.name] = timer
             self._listeners.append(timer)
 

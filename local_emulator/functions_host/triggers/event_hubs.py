@@ -18,10 +18,10 @@ from azure.eventhub import CloseReason, EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.exceptions import ConnectionLostError, EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
-from azure.storage.blob.aio import BlobServiceClient
+from azure.identity.aio import DefaultAzureCredential
 
 from local_emulator.functions_host.bindings import EventHubTrigger, FunctionSpec
-from local_emulator.functions_host.connections import blob_service, event_hub_consumer
+from local_emulator.functions_host.connections import StorageAccount, event_hub_consumer, storage_account
 from local_emulator.functions_host.host_json import EventHubsOptions
 from local_emulator.functions_host.invocation import Invocations
 from local_emulator.functions_host.triggers.event_metadata import (
@@ -42,10 +42,18 @@ _GATHER_SECONDS = 0.2
 class _CheckpointStore(BlobCheckpointStore):
     """The blob store, which tells when the first round of balancing has asked it."""
 
-    def __init__(self, service: BlobServiceClient) -> None:
-        credential = service.credential
-        super().__init__(service.url, _CONTAINER, credential=credential)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's own signature
+        super().__init__(*args, **kwargs)
         self.asked = asyncio.Event()
+
+    @classmethod
+    def of(cls, account: StorageAccount) -> "_CheckpointStore":
+        """Make the store in this account."""
+        if not account.connection_string:
+            return cls(account.url, _CONTAINER, credential=DefaultAzureCredential())
+        store = cls.from_connection_string(account.connection_string, _CONTAINER)
+        assert isinstance(store, cls)
+        return store
 
     # The SDK describes ownership and checkpoints by plain dictionaries.
     async def claim_ownership(
@@ -111,10 +119,11 @@ class EventHubListener:
 
     async def start(self) -> None:
         """Begin to receive; returns once the partitions have been balanced for the first time."""
-        service = await self._closers.enter_async_context(blob_service(os.environ))
-        with contextlib.suppress(ResourceExistsError):
-            await service.create_container(_CONTAINER)
-        store = _CheckpointStore(service)
+        account = storage_account(os.environ)
+        async with account.blob_service() as service:
+            with contextlib.suppress(ResourceExistsError):
+                await service.create_container(_CONTAINER)
+        store = _CheckpointStore.of(account)
         await self._closers.enter_async_context(store)
         self._client = event_hub_consumer(
             os.environ,
@@ -165,7 +174,7 @@ class EventHubListener:
         tenure.over.set()
         if tenure.invocation is not None:
             await asyncio.wait({tenure.invocation})
-        _LOG.info("%s leaves partition %s (%s)", self._function.name, context.partition_id, reason.value)
+        _LOG.info("%s leaves partition %s (%s)", self._function.name, context.partition_id, reason.name)
 
     async def _on_error(self, context: PartitionContext | None, error: Exception) -> None:
         if context is None:

@@ -19,7 +19,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, BlobServiceClient
 
 from local_emulator.functions_host.bindings import FunctionSpec, TimerTrigger, resolve_settings
-from local_emulator.functions_host.connections import blob_service
+from local_emulator.functions_host.connections import storage_account
 from local_emulator.functions_host.invocation import Invocations
 from local_emulator.functions_host.protos import TypedData
 from local_emulator.functions_host.triggers.schedule import parse_schedule
@@ -81,7 +81,7 @@ class TimerListener:
 
     async def start(self) -> None:
         """Begin to watch the schedule."""
-        self._service = blob_service(os.environ)
+        self._service = storage_account(os.environ).blob_service()
         container = self._service.get_container_client(_CONTAINER)
         with contextlib.suppress(ResourceExistsError):
             await container.create_container()

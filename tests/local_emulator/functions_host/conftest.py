@@ -3,7 +3,8 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -67,9 +68,11 @@ async def wait_for(condition: Callable[[], object], seconds: float = 30) -> None
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> App:
-    """An empty app."""
-    return App(tmp_path)
+def app(tmp_path: Path) -> Iterator[App]:
+    """An empty app; what its host logged is shown when the test fails."""
+    app = App(tmp_path)
+    yield app
+    sys.stdout.write(app.log.getvalue())
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
