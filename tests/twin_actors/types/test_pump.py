@@ -197,6 +197,20 @@ def test_pump_at_rest_is_not_judged_by_its_curve() -> None:
     assert after.estimates["headResidual"] == state.estimates["headResidual"]
 
 
+def test_start_teaches_nothing_until_it_has_settled() -> None:
+    """While the speed is up and the water is not, the curve for steady flow does not hold."""
+    machine = Machine()
+    still = machine.reading()
+    state = turn(TWIN, State(), Reading(still.time, {**still.values, "speed": 0.0, "flow": 0.0, "power": 0.0}, {}))
+    machine.head_factor = 0.3
+    state = run(machine, 20, state)
+    assert state.is_running
+    assert not state.symptoms
+    machine.head_factor = 1.0
+    state = run(machine, 100, state)
+    assert (TWIN.properties(state)["followsNameplate"], state.health) == (True, 1.0)
+
+
 def test_suspect_value_is_shown_but_teaches_nothing() -> None:
     """A jump that the quality check doubts does not touch the symptom."""
     machine = Machine()

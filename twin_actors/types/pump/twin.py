@@ -33,6 +33,9 @@ RUNNING_POWER_KW = 0.05
 RUNNING_FLOW_M3_PER_HOUR = 0.5
 """What tells that a pump of unknown speed turns."""
 
+SETTLING_SECONDS = 30.0
+"""After a start the water column and the speed take this long to agree with a curve for steady flow."""
+
 LONGEST_STEP_SECONDS = 86_400.0
 """A gap after which the heat balance has long settled."""
 
@@ -66,6 +69,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Name → its smoothed value and baseline.
     is_running : bool
         Whether the pump turned in the newest reading.
+    running_since : float
+        Event time of the start that the twin has seen; 0 if it turned when it was first seen.
     estimate_quality : str
         measured, held, assumed or none: what the newest estimates stand on.
     health, anomaly_score : float or None
@@ -78,6 +83,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     balance: tuple[float, ...] = ()
     symptoms: dict[str, Symptom] = {}
     is_running: bool = False
+    running_since: float = 0.0
     estimate_quality: str = "none"
     health: float | None = None
     anomaly_score: float | None = None
@@ -105,8 +111,10 @@ def _follow(state: State, reading: Reading) -> Generator[KernelRequest, Any, Tur
         _elapsed(state, reading.time),
         *REFERENCE_MACHINE,
     )
+    has_started = running and not state.is_running and state.time > 0.0
+    running_since = reading.time if has_started else state.running_since
     symptoms = dict(state.symptoms)
-    if running:
+    if running and reading.time - running_since >= SETTLING_SECONDS:
         for name, value in _finite(_symptoms(reading, values, physics, heat)).items():
             symptoms[name] = follow(symptoms.get(name), value, reading.time)
     health, anomaly_score = judge(symptoms, last)
@@ -118,6 +126,7 @@ def _follow(state: State, reading: Reading) -> Generator[KernelRequest, Any, Tur
             balance=(heat.motor, heat.bearing, heat.oil) if math.isfinite(heat.bearing) else state.balance,
             symptoms=symptoms,
             is_running=running,
+            running_since=running_since,
             estimate_quality=_basis(values, last) if math.isfinite(physics.head) else "none",
             health=health,
             anomaly_score=anomaly_score,
