@@ -156,9 +156,11 @@ def _malformed(error: errors.MalformedPatch, headers: Mapping[str, str]) -> web.
     position = len(error.value) + 1
     faults = {
         f"[{error.index}]": [
-            f"Error converting value {error.value} to type "
-            f"'Microsoft.AspNetCore.JsonPatch.Operations.Operation'. Path '[{error.index}]', line 1, "
-            f"position {position}."
+            (
+                f"Error converting value {error.value} to type "
+                f"'Microsoft.AspNetCore.JsonPatch.Operations.Operation'. Path '[{error.index}]', line 1, "
+                f"position {position}."
+            )
         ]
     }
     if error.is_twin:

@@ -15,7 +15,7 @@ _USER = {
 }
 _ANY = re.compile(
     rf"dtmi:{_ANY_SEGMENT}(?::{_ANY_SEGMENT})*(?:;[1-9][0-9]{{0,8}}(?:\.[1-9][0-9]{{0,5}})?)?"
-    r"(?:#(?:[A-Za-z_](?:[A-Za-z0-9_]*)?)?)?"
+    rf"(?:#(?:{_ANY_SEGMENT})?)?"
 )
 _CORE = re.compile(r"dtmi:dtdl:(?:class|property|instance:[A-Za-z]+):([A-Za-z]+);([0-9]+)")
 

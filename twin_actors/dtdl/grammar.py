@@ -19,6 +19,8 @@ PRIMITIVES = ("boolean", "date", "dateTime", "double", "duration", "float", "int
 NUMERIC = frozenset({"double", "float", "integer", "long"})
 GEOSPATIAL = ("lineString", "multiLineString", "multiPoint", "multiPolygon", "point", "polygon")
 """Standard objects: GeoJSON geometries."""
+CENTRAL_OBJECTS = frozenset({"geopoint", "vector"})
+"""Objects of the IoT Central extension."""
 
 COMPLEX = frozenset({"Array", "Enum", "Map", "Object"})
 CONTENTS = frozenset({"Command", "Component", "Property", "Relationship", "Telemetry"})
@@ -55,6 +57,8 @@ class Slot:
         Whether an element here has to have an ``@id``.
     unique
         What has to differ among the elements here.
+    may_be_earlier
+        Whether an element here may be written in an earlier version of the language.
     """
 
     kind: Literal["text", "texts", "flag", "whole", "value", "identifier", "elements"]
@@ -69,6 +73,7 @@ class Slot:
     typed: bool = True
     identified: bool = False
     unique: tuple[str, ...] = ()
+    may_be_earlier: bool = False
 
 
 _TEXTS: Mapping[str, Slot] = {
@@ -77,7 +82,7 @@ _TEXTS: Mapping[str, Slot] = {
     "displayName": Slot(kind="texts", longest=(64, 512)),
 }
 _NAME = Slot(kind="text", required=True, longest=(64, 512), named=True)
-_SCHEMA = Slot(kind="elements", required=True, classes=COMPLEX, terms=PRIMITIVES + GEOSPATIAL)
+_SCHEMA = Slot(kind="elements", required=True, classes=COMPLEX, terms=PRIMITIVES + GEOSPATIAL, may_be_earlier=True)
 _WRITABLE = Slot(kind="flag")
 
 
@@ -90,20 +95,32 @@ CLASSES: Mapping[str, Mapping[str, Slot]] = {
     name: {**_TEXTS, **slots}
     for name, slots in {
         "Interface": {
-            "contents": Slot(kind="elements", most=(300, None), classes=CONTENTS, unique=("name",)),
-            "extends": Slot(kind="elements", most=(2, None), classes=frozenset({"Interface"}), identified=True),
+            "contents": Slot(
+                kind="elements", most=(300, None), classes=CONTENTS, unique=("name",), may_be_earlier=True
+            ),
+            "extends": Slot(
+                kind="elements", most=(2, None), classes=frozenset({"Interface"}), identified=True, may_be_earlier=True
+            ),
             "schemas": Slot(kind="elements", most=(None, None), classes=COMPLEX, identified=True),
         },
         "Property": {"name": _NAME, "schema": _SCHEMA, "writable": _WRITABLE},
         "Telemetry": {"name": _NAME, "schema": _SCHEMA},
         "Component": {
             "name": _NAME,
-            "schema": Slot(kind="elements", required=True, classes=frozenset({"Interface"}), identified=True),
+            "schema": Slot(
+                kind="elements", required=True, classes=frozenset({"Interface"}), identified=True, may_be_earlier=True
+            ),
         },
         "Relationship": {
             "name": _NAME,
             "target": Slot(kind="identifier", longest=(2048, 2048)),
-            "properties": Slot(kind="elements", most=(300, None), classes=frozenset({"Property"}), unique=("name",)),
+            "properties": Slot(
+                kind="elements",
+                most=(300, None),
+                classes=frozenset({"Property"}),
+                unique=("name",),
+                may_be_earlier=True,
+            ),
             "minMultiplicity": Slot(kind="whole", low=0, high=(0, 0)),
             "maxMultiplicity": Slot(kind="whole", low=1, high=(500, None)),
             "writable": _WRITABLE,
@@ -147,13 +164,35 @@ CLASSES: Mapping[str, Mapping[str, Slot]] = {
     }.items()
 }
 
-_ONLY_IN_3 = frozenset({"CommandRequest", "CommandResponse"})
+_NOT_IN: Mapping[int, frozenset[str]] = {
+    2: frozenset({"CommandRequest", "CommandResponse"}),
+    3: frozenset({"CommandPayload"}),
+}
 _OPTIONAL_IN_3 = frozenset({("Enum", "enumValues"), ("Object", "fields")})
+ABSTRACT = frozenset(
+    {"Content", "ComplexSchema", "Entity", "NamedEntity", "NumericSchema", "PrimitiveSchema", "Schema", "SchemaField"}
+)
+"""Classes that no element can be of alone."""
+
+
+_WORDS = frozenset(
+    {*CLASSES, *ABSTRACT, *PRIMITIVES, *GEOSPATIAL, *(name for slots in CLASSES.values() for name in slots)}
+)
+
+
+def is_word(text: str) -> bool:
+    """Whether the text is a word of the core language."""
+    return text in _WORDS
 
 
 def is_class(name: str, version: int) -> bool:
     """Whether the language has that kind of element."""
-    return name in CLASSES and (version > 2 or name not in _ONLY_IN_3)
+    return name in CLASSES and name not in _NOT_IN[version]
+
+
+def classes(slot: Slot, version: int) -> frozenset[str]:
+    """Give the classes that the slot takes in that version."""
+    return slot.classes - _NOT_IN[version]
 
 
 def is_required(owner: str, name: str, slot: Slot, version: int) -> bool:

@@ -1,80 +1,101 @@
-"""Parse model documents."""
+"""From model documents to interfaces."""
 
+import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from . import grammar
-from .build import Builder, kind_of, several
-from .dtmi import Dtmi, is_user_dtmi
+from .build import Builder
+from .check import Checker
+from .dtmi import Dtmi
 from .errors import Breach, ParsingFailed, ResolutionFailed
+from .findings import Findings
+from .grammar import limit
 from .model import Interface
+from .structure import interface_breaches, reference_breaches, schema_breaches
 
 _NOTHING_KNOWN: Mapping[Dtmi, Interface] = {}
 
 
 def parse(
-    documents: Iterable[Mapping[str, Any]], known: Mapping[Dtmi, Interface] = _NOTHING_KNOWN
+    documents: Iterable[object],
+    known: Mapping[Dtmi, Interface] = _NOTHING_KNOWN,
+    *,
+    allow_undefined_extensions: bool | None = None,
 ) -> dict[Dtmi, Interface]:
-    """Parse interfaces that may need each other and those already known."""
-    nodes: dict[str, Mapping[str, Any]] = {}
-    versions: dict[Dtmi, int] = {}
+    """Parse interfaces that may need each other and those already known.
+
+    Parameters
+    ----------
+    documents
+        One JSON object for each interface, decoded.
+    known
+        Interfaces parsed before, by identifier.
+    allow_undefined_extensions
+        Whether types of extensions that cannot be understood are let pass; None for as the language has it:
+        in version 2 they are, in version 3 they are not.
+
+    Returns
+    -------
+    dict
+        The new interfaces by identifier, those written inside others included.
+
+    Raises
+    ------
+    ParsingFailed
+        When the documents break rules of the language; it names every one found.
+    ResolutionFailed
+        When interfaces that these extend, or have as components, are missing.
+    """
+    findings = Findings()
+    checker = Checker(findings, undefined=allow_undefined_extensions)
     for document in documents:
-        version = next(
-            (grammar.CONTEXTS[item] for item in several(document.get("@context")) if item in grammar.CONTEXTS),
-            None,
-        )
-        if version is None:
-            raise ParsingFailed(
-                [
-                    Breach(
-                        "missingContext",
-                        "Top-level JSON object has no @context specifier.",
-                        "Add a '@context' property whose value is a valid DTDL context specifier, "
-                        "such as 'dtmi:dtdl:context;2'.",
-                    )
-                ]
-            )
-        identifier = document.get("@id")
-        if not isinstance(identifier, str):
-            raise ParsingFailed(
-                [
-                    Breach(
-                        "missingTopLevelId",
-                        "Top-level element has no '@id' property.",
-                        "Add an '@id' property whose value is a string that conforms to the DTMI syntax "
-                        "-- see aka.ms/dtmi.",
-                    )
-                ]
-            )
-        if not is_user_dtmi(identifier, version):
-            raise ParsingFailed(
-                [
-                    Breach(
-                        "invalidId",
-                        f"Identifier '{identifier}' is invalid for DTDL version {version}.",
-                        "Replace the identifier with a string that conforms to the DTMI syntax for DTDL "
-                        f"version {version} -- see aka.ms/dtmi.",
-                    )
-                ]
-            )
-        nodes[identifier] = document
-        versions[Dtmi(identifier)] = version
-        for schema in several(document.get("schemas")):
-            nodes[schema["@id"]] = schema
-    needed = [
-        Dtmi(need)
-        for document in nodes.values()
-        for need in _needs(document)
-        if need not in nodes and need not in known
+        checker.document(document)
+        _check_size(document, findings)
+    for identifier in findings.elements:
+        if identifier in known:
+            findings.add("duplicateDefinition", f"{identifier} is known already.", "Choose another identifier.")
+    findings.breaches += reference_breaches(findings, known)
+    if findings.breaches:
+        raise ParsingFailed(findings.breaches)
+    _check_resolved(findings, known)
+    builder = Builder(findings.elements, known)
+    interfaces = {
+        Dtmi(identifier): builder.interface(Dtmi(identifier))
+        for identifier, element in findings.elements.items()
+        if element.kind == "Interface"
+    }
+    breaches = [breach for item in interfaces.values() for breach in interface_breaches(item)]
+    for identifier, element in findings.elements.items():
+        if element.kind in grammar.COMPLEX:
+            breaches += schema_breaches(identifier, builder.schema(identifier))
+    if breaches:
+        raise ParsingFailed(breaches)
+    return interfaces
+
+
+def _check_resolved(findings: Findings, known: Mapping[Dtmi, Interface]) -> None:
+    missing = [
+        Dtmi(reference.target)
+        for reference in findings.references
+        if reference.target not in findings.elements and reference.target not in known
     ]
-    if needed:
-        raise ResolutionFailed(list(dict.fromkeys(needed)))
-    builder = Builder(nodes, versions, known)
-    return {identifier: builder.interface(identifier) for identifier in versions}
+    if missing:
+        raise ResolutionFailed(list(dict.fromkeys(missing)))
 
 
-def _needs(document: Mapping[str, Any]) -> Iterable[str]:
-    yield from several(document.get("extends"))
-    for item in several(document.get("contents")):
-        if kind_of(item, 3) == "Component":
-            yield item["schema"]
+def _check_size(document: object, findings: Findings) -> None:
+    """Check the limits on a whole interface: elements, bytes."""
+    identifier = document.get("@id") if isinstance(document, dict) else None
+    element = findings.elements.get(identifier) if isinstance(identifier, str) else None
+    if element is None:
+        return
+    most = limit(grammar.MOST_ELEMENTS, element.version)
+    if most is not None and findings.counts.get(element.interface, 0) > most:
+        findings.breaches.append(
+            Breach("excessiveCount", f"{identifier} has more than {most} elements.", "Remove some.")
+        )
+    longest = limit(grammar.MOST_BYTES, element.version)
+    if longest is not None and len(json.dumps(document, ensure_ascii=False).encode()) > longest:
+        findings.breaches.append(
+            Breach("partitionTooLarge", f"{identifier} has more than {longest} bytes.", "Make it smaller.")
+        )

@@ -183,6 +183,6 @@ UNIT_FAMILY: Mapping[int, Mapping[str, str]] = {
 
 UNITS: Mapping[int, Mapping[str, frozenset[str]]] = {
     2: _units_by_family(_UNITS),
-    3: _units_by_family(_UNITS, _ADDED_UNITS),
+    3: _units_by_family(_UNITS, _ADDED_UNITS, {"EnergyRateUnit": _UNITS["PowerUnit"] + _ADDED_UNITS["PowerUnit"]}),
 }
 """The units of each family, by version of the language."""

@@ -1,12 +1,12 @@
 """Whether a JSON value fits a schema."""
 
-import datetime
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time
 
-from .model import Array, Enum, Map, Object, Primitive, Schema
+from .model import Array, Enum, Object, Primitive, Schema
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -69,9 +69,9 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "long": lambda value: _is_integer(value, 64),
     "float": _is_number,
     "double": _is_number,
-    "date": lambda value: _reads(_DATE, datetime.date.fromisoformat, value),
-    "time": lambda value: _reads(_TIME, datetime.time.fromisoformat, value),
-    "dateTime": lambda value: _reads(_DATE_TIME, datetime.datetime.fromisoformat, value),
+    "date": lambda value: _reads(_DATE, date.fromisoformat, value),
+    "time": lambda value: _reads(_TIME, time.fromisoformat, value),
+    "dateTime": lambda value: _reads(_DATE_TIME, datetime.fromisoformat, value),
     "duration": lambda value: isinstance(value, str) and _DURATION.fullmatch(value) is not None,
 }
 
@@ -93,16 +93,13 @@ def _mismatch(schema: Schema, value: object, path: tuple[str, ...]) -> Mismatch 
             return None if _FITS[name](value) else Mismatch(path, name)
         case Enum(values=values):
             return None if _is_choice(value, [choice.value for choice in values]) else Mismatch(path, "enum")
-        case Array(element):
-            if not isinstance(value, list):
-                return Mismatch(path, "array")
-            return _first((element, item, (*path, str(index))) for index, item in enumerate(value))
-        case Map(value=item_schema):
-            if not isinstance(value, dict):
-                return Mismatch(path, "map")
-            return _first((item_schema, item, (*path, str(key))) for key, item in value.items())
         case Object(fields):
             return _object_mismatch({part.name: part.schema for part in fields}, value, path)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    kind, form, part = ("array", list, schema.element) if isinstance(schema, Array) else ("map", dict, schema.value)
+    if not isinstance(value, form):
+        return Mismatch(path, kind)
+    return _first((part, item, (*path, str(key))) for key, item in items)
 
 
 def _is_choice(value: object, choices: Sequence[object]) -> bool:
