@@ -3,24 +3,22 @@
 import asyncio
 import functools
 import os
-from typing import Any
 
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.identity.aio import DefaultAzureCredential
-from azure.storage.blob.aio import ContainerClient
-from twin_actors.registry import load_registry
 
 from twin_actors.clock import SystemClock
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals.blob import BlobJournal
+from twin_actors.registry import load_registry
 from twin_actors.runtime import Ports, Runtime
 from twin_actors.settings import Settings, read_settings
 from twin_actors.sinks.digital_twins import DigitalTwinsGraph
 from twin_actors.sinks.mailbox import EventHubSender
 
 ANSWER_SECONDS = 10
-"""How long one call to storage or the graph may take before it counts as unanswered."""
+"""How long one call to the graph may take before it counts as unanswered."""
 
 
 @functools.cache
@@ -38,13 +36,9 @@ async def close() -> None:
 def make_journal(settings: Settings) -> BlobJournal:
     """Return the journals' container."""
     storage = settings.journal_storage
-    # No retries of the SDK's own: whether to send again is the journal's decision.
-    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": ANSWER_SECONDS, "read_timeout": ANSWER_SECONDS}
     if storage.connection_string:
-        return BlobJournal(
-            ContainerClient.from_connection_string(storage.connection_string, settings.journal_container, **options)
-        )
-    return BlobJournal(ContainerClient(storage.address, settings.journal_container, credential=credential(), **options))
+        return BlobJournal.from_connection_string(storage.connection_string, settings.journal_container)
+    return BlobJournal.from_address(storage.address, settings.journal_container, credential())
 
 
 def make_digital_twins(settings: Settings) -> DigitalTwinsClient:

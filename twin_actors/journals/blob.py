@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from azure.core import MatchConditions
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -16,6 +18,12 @@ from azure.storage.blob.aio import ContainerClient
 from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.journals import ABSENT, Stored
 
+ANSWER_SECONDS = 10
+"""How long one call may take before it counts as unanswered."""
+
+# No retries of the SDK's own: whether to send again is the journal's decision.
+_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": ANSWER_SECONDS, "read_timeout": ANSWER_SECONDS}
+
 
 class BlobJournal:
     """A `Journal` in one container.
@@ -23,11 +31,21 @@ class BlobJournal:
     Parameters
     ----------
     container
-        Made with ``retry_total=0``: the runtime decides what to do with a lost answer.
+        Made with ``retry_total=0``, as the two class methods do.
     """
 
     def __init__(self, container: ContainerClient) -> None:
         self._container = container
+
+    @classmethod
+    def from_connection_string(cls, connection_string: str, container: str) -> "BlobJournal":
+        """Return the journals in a container, reached by connection string."""
+        return cls(ContainerClient.from_connection_string(connection_string, container, **_OPTIONS))
+
+    @classmethod
+    def from_address(cls, address: str, container: str, credential: AsyncTokenCredential) -> "BlobJournal":
+        """Return the journals in a container, reached by identity."""
+        return cls(ContainerClient(address, container, credential=credential, **_OPTIONS))
 
     async def create_container(self) -> None:
         """Make the container unless it exists."""
