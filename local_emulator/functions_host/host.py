@@ -20,7 +20,7 @@ from local_emulator.functions_host.host_json import read_host_json
 from local_emulator.functions_host.keys import Keys, ensure_keys
 from local_emulator.functions_host.messages import WorkerOrder
 from local_emulator.functions_host.routes import RouteTable
-from local_emulator.functions_host.supervisor import GroupSupervisor, Launcher, index_app, minimal_environment
+from local_emulator.functions_host.supervisor import GroupSupervisor, Launcher, minimal_environment
 
 __all__ = ["FunctionsHost", "Pace"]
 
@@ -76,6 +76,7 @@ class FunctionsHost:
         self._log = log
         self._groups: dict[str, GroupSupervisor] = {}
         self._runner: web.AppRunner | None = None
+        self._launcher: Launcher | None = None
         self.url = ""
         self.functions: Sequence[FunctionSpec] = ()
         self.keys = Keys("", "", {})
@@ -113,7 +114,6 @@ class FunctionsHost:
         host_id = self._settings.get("AzureFunctionsWebHost__hostid") or _host_id(self._app_dir)
         order = WorkerOrder(
             app_dir=str(self._app_dir),
-            group=None,
             socket=-1,
             host_id=host_id,
             instance_id=str(uuid.uuid4()),
@@ -121,8 +121,8 @@ class FunctionsHost:
             balancing_interval=self._pace.balancing_interval,
             ownership_expiry=self._pace.ownership_expiry,
         )
-        launcher = Launcher(self._environment(), order, self._write_line)
-        self.functions = await index_app(launcher, self._pace.start_limit)
+        launcher = self._launcher = Launcher(self._environment(), order, self._write_line)
+        self.functions = await launcher.index_app(self._pace.start_limit)
         self._routes = RouteTable(self.functions, options.route_prefix)
         self._data_dir.mkdir(parents=True, exist_ok=True)
         called = [item.name for item in self.functions if isinstance(item.trigger, HttpTrigger)]
@@ -151,6 +151,8 @@ class FunctionsHost:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._launcher is not None:
+            await self._launcher.close()
         await asyncio.gather(*(group.stop(self._pace.stop_limit) for group in self._groups.values()))
         for group in self._groups.values():
             if group.ready.done() and not group.ready.cancelled():

@@ -7,16 +7,26 @@ import msgspec
 from local_emulator.functions_host.bindings import FunctionSpec
 from local_emulator.functions_host.host_json import HostOptions
 
-__all__ = ["Channel", "FireTimer", "HttpCall", "HttpReply", "Indexed", "LoadFailed", "Message", "Ready", "WorkerOrder"]
+__all__ = [
+    "Channel",
+    "FireTimer",
+    "HttpCall",
+    "HttpReply",
+    "Indexed",
+    "LoadFailed",
+    "Message",
+    "Ready",
+    "RunGroup",
+    "WorkerOrder",
+]
 
 _LENGTH_BYTES = 4
 
 
 class WorkerOrder(msgspec.Struct, frozen=True):
-    """What a worker is told on its command line; ``group`` None means: index the app and end."""
+    """What a worker is told on its command line."""
 
     app_dir: str
-    group: str | None
     socket: int
     host_id: str
     instance_id: str
@@ -36,6 +46,12 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
     kind: str
     text: str
+
+
+class RunGroup(msgspec.Struct, frozen=True, tag=True):
+    """Run the functions of this group."""
+
+    group: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -70,10 +86,10 @@ class FireTimer(msgspec.Struct, frozen=True, tag=True):
     function: str
 
 
-type Message = Indexed | LoadFailed | Ready | HttpCall | HttpReply | FireTimer
+type Message = Indexed | LoadFailed | RunGroup | Ready | HttpCall | HttpReply | FireTimer
 
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(
-    Indexed | LoadFailed | Ready | HttpCall | HttpReply | FireTimer
+    Indexed | LoadFailed | RunGroup | Ready | HttpCall | HttpReply | FireTimer
 )
 
 

@@ -1,6 +1,7 @@
 """One worker process per function group: started, listened to, restarted when it dies."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -24,10 +25,11 @@ from local_emulator.functions_host.messages import (
     LoadFailed,
     Message,
     Ready,
+    RunGroup,
     WorkerOrder,
 )
 
-__all__ = ["GroupSupervisor", "Launcher", "NotRunningError", "index_app"]
+__all__ = ["GroupSupervisor", "Launcher", "NotRunningError", "minimal_environment"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 # The app's own modules must win over ours, so the repository goes to the end of the path.
@@ -50,7 +52,7 @@ class Launcher:
     environment
         All that a worker sees.
     order
-        What each worker is told; group and socket are filled in.
+        What each worker is told; the socket is filled in.
     write_line
         Takes each line that a worker prints, with the group before it.
     """
@@ -59,12 +61,50 @@ class Launcher:
         self._environment = environment
         self._order = order
         self.write_line = write_line
+        self._spare: _Worker | None = None
 
-    async def start(self, group: str | None) -> "_Worker":
-        """Start a worker of this group, or one that only indexes."""
+    async def index_app(self, seconds: float) -> list[FunctionSpec]:
+        """Load the app to learn its functions; that process becomes the first group's worker."""
+        worker = await self._spawn()
+        message: Message | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                message = await worker.channel.receive()
+        except TimeoutError:
+            raise WorkerError(f"the app was not loaded within {seconds:.0f} s") from None
+        finally:
+            if isinstance(message, Indexed):
+                self._spare = worker
+            else:
+                await worker.stop(seconds=1)
+                code = await worker.ended()
+        if isinstance(message, Indexed):
+            return message.functions
+        if isinstance(message, LoadFailed):
+            raise _failure(message)
+        raise WorkerError(f"the worker that loads the app {_describe(code)}")
+
+    async def start(self, group: str) -> "_Worker":
+        """Start the worker of this group."""
+        spare, self._spare = self._spare, None
+        worker = spare or await self._spawn()
+        worker.label = group
+        with contextlib.suppress(ConnectionError):
+            # A worker that has died already is noticed by whoever listens to it.
+            await worker.channel.send(RunGroup(group))
+        return worker
+
+    async def close(self) -> None:
+        """End the process that indexed the app, if no group has taken it."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.stop(seconds=1)
+            await spare.ended()
+
+    async def _spawn(self) -> "_Worker":
         ours, theirs = socket.socketpair()
         with theirs:
-            order = msgspec.structs.replace(self._order, group=group, socket=theirs.fileno())
+            order = msgspec.structs.replace(self._order, socket=theirs.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -80,7 +120,7 @@ class Launcher:
                 pass_fds=(theirs.fileno(),),
             )
         channel = Channel(*await asyncio.open_connection(sock=ours))
-        return _Worker(process, channel, lambda line: self.write_line(f"[{group or 'index'}] {line}"))
+        return _Worker(process, channel, self.write_line)
 
 
 class _Worker:
@@ -89,8 +129,12 @@ class _Worker:
     def __init__(self, process: Process, channel: Channel, write_line: Callable[[str], None]) -> None:
         self.process = process
         self.channel = channel
-        self._write_line = write_line
+        self.label = "index"
+        self._write = write_line
         self._output = asyncio.create_task(self._copy_output())
+
+    def _write_line(self, line: str) -> None:
+        self._write(f"[{self.label}] {line}")
 
     async def _copy_output(self) -> None:
         assert self.process.stdout is not None
@@ -133,24 +177,6 @@ def _failure(message: LoadFailed) -> HostError:
 
 def _describe(code: int) -> str:
     return f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
-
-
-async def index_app(launcher: Launcher, seconds: float) -> list[FunctionSpec]:
-    """Load the app once in a process of its own, to learn its functions."""
-    worker = await launcher.start(None)
-    try:
-        async with asyncio.timeout(seconds):
-            message = await worker.channel.receive()
-    except TimeoutError:
-        raise WorkerError(f"the app was not loaded within {seconds:.0f} s") from None
-    finally:
-        await worker.stop(seconds=1)
-        code = await worker.ended()
-    if isinstance(message, Indexed):
-        return message.functions
-    if isinstance(message, LoadFailed):
-        raise _failure(message)
-    raise WorkerError(f"the worker that loads the app {_describe(code)}")
 
 
 class GroupSupervisor:

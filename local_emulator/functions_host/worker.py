@@ -21,7 +21,16 @@ from local_emulator.functions_host.bindings import EventHubTrigger, FunctionSpec
 from local_emulator.functions_host.errors import HostError
 from local_emulator.functions_host.indexing import load_app
 from local_emulator.functions_host.invocation import Invocations
-from local_emulator.functions_host.messages import Channel, FireTimer, HttpCall, Indexed, LoadFailed, Ready, WorkerOrder
+from local_emulator.functions_host.messages import (
+    Channel,
+    FireTimer,
+    HttpCall,
+    Indexed,
+    LoadFailed,
+    Ready,
+    RunGroup,
+    WorkerOrder,
+)
 from local_emulator.functions_host.triggers.http import answer_call
 
 if TYPE_CHECKING:
@@ -62,7 +71,8 @@ def _set_up_logging(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr,
         level=_LEVELS.get(level.lower(), logging.INFO),
-        format="%(levelname)s %(name)s: %(message)s",
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
     )
     # The SDKs and the library tell their own life in detail; theirs is shown when it goes wrong.
     for name in ("azure", "azure.functions", "aiohttp"):
@@ -78,8 +88,13 @@ async def _run(order: WorkerOrder) -> None:
     try:
         functions = await load_app(Path(order.app_dir))
         await channel.send(Indexed(functions))
-        if order.group is not None:
-            await _Group(order, functions, channel).run(stop)
+        told = asyncio.create_task(channel.receive())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({told, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if told.done() and isinstance(message := told.result(), RunGroup):
+            await _Group(order, message.group, functions, channel).run(stop)
+        told.cancel()
+        stopping.cancel()
     except HostError as error:
         await channel.send(LoadFailed(type(error).__name__, str(error)))
     await channel.close()
@@ -88,8 +103,8 @@ async def _run(order: WorkerOrder) -> None:
 class _Group:
     """The functions of one group, and what triggers them."""
 
-    def __init__(self, order: WorkerOrder, functions: list[FunctionSpec], channel: Channel) -> None:
-        self._functions = {function.name: function for function in functions if function.group == order.group}
+    def __init__(self, order: WorkerOrder, group: str, functions: list[FunctionSpec], channel: Channel) -> None:
+        self._functions = {function.name: function for function in functions if function.group == group}
         self._channel = channel
         self._invocations = Invocations(order.options.function_timeout)
         self._calls: set[asyncio.Task[None]] = set()

@@ -14,15 +14,16 @@ import pytest_asyncio
 from local_emulator.azurite import Azurite
 
 HEAD = """
-import asyncio, json, logging, os, time
+import asyncio, json, logging, os, sys, time
 from typing import List
 import azure.functions as func
 
 app = func.FunctionApp()
 
 def record(**values):
+    values = {"pid": os.getpid(), "function": sys._getframe(1).f_code.co_name, **values}
     with open(os.environ["RECORD"], "ab", buffering=0) as file:
-        file.write(json.dumps({"pid": os.getpid(), **values}).encode() + b"\\n")
+        file.write(json.dumps(values).encode() + b"\\n")
 """
 
 
