@@ -67,7 +67,7 @@ def several(value: object) -> Sequence[Any]:
     return value if isinstance(value, list) else (value,)
 
 
-def literal(value: object) -> Any:
+def literal(value: object) -> Any:  # noqa: ANN401 -- a JSON literal of any kind
     """Take a literal out of its list and its ``@value`` object."""
     while isinstance(value, list) and value:
         value = value[0]

@@ -1,7 +1,6 @@
 """The rules that a document can break by itself, found by walking it beside the tables of ``grammar``."""
 
 import re
-from typing import Any
 
 from . import grammar, scope
 from .cotype_rules import check_cotypes, read_cotypes
@@ -232,7 +231,8 @@ class Checker:
         """Whether a property of an extension that cannot be understood is let pass."""
         return inside.version == 2 or is_dtmi(key) or _TERM.fullmatch(key) is not None
 
-    def _slot_value(self, slot: Slot, name: str, value: Any, owner: str, home: str, inside: Scope) -> Any:
+    def _slot_value(self, slot: Slot, name: str, value: object, owner: str, home: str, inside: Scope) -> object:
+        """Check a slot's value and give it with its elements checked."""
         if slot.kind != "elements":
             self._findings.breaches += literal_breaches(slot, name, value, owner, inside.version)
             return value
@@ -255,7 +255,9 @@ class Checker:
         self._check_unique(slot, name, kept, owner)
         return kept
 
-    def _item(self, slot: Slot, name: str, item: object, owner: str, home: str, inside: Scope) -> str | Node | None:
+    def _item(  # noqa: PLR0911 -- each form that an item may have has its own answer
+        self, slot: Slot, name: str, item: object, owner: str, home: str, inside: Scope
+    ) -> str | Node | None:
         """Check one element of a slot: a word, a reference, or the element itself."""
         allowed = grammar.classes(slot, inside.version)
         place = f"{owner} property '{name}'"

@@ -54,6 +54,7 @@ def _unknown(findings: Findings, raw: Node, name: str, inside: Scope) -> bool:
 
 
 def check_cotypes(findings: Findings, node: Node, kind: str, cotypes: list[Cotype]) -> None:
+    """Check what the types beside an element's class ask of it."""
     names = {cotype.name for cotype in cotypes}
     named = label(node, kind)
     for cotype in cotypes:

@@ -93,7 +93,7 @@ class Evaluation:
             value = value[step]
         return value
 
-    def _truth(self, condition: Condition, row: Row) -> Truth:
+    def _truth(self, condition: Condition, row: Row) -> Truth:  # noqa: PLR0911 -- one for each kind of condition
         match condition:
             case Comparison(left, sign, right):
                 return compare(self._value(left, row), sign, self._value(right, row))

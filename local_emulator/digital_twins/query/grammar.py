@@ -4,7 +4,15 @@ Words of the language are in any case; names and values are not. What the servic
 (``JOIN``, ``MATCH``) is left out of the rules, its words are not: they are recognised and refused by name.
 """
 
-GRAMMAR = r"""
+_RESERVED = (
+    "ALL AND AS ASC AVG BY COUNT DESC DEVICES DEVICES_JOBS DEVICES_MODULES ENDS_WITH FALSE FROM GROUP IN IS_BOOL "
+    "IS_DEFINED IS_NULL IS_NUMBER IS_OBJECT IS_OF_MODEL IS_PRIMITIVE IS_STRING JOIN MATCH MAX MIN NOT NOT_IN NULL OR "
+    "ORDER SELECT STARTS_WITH SUM TOP TRUE WHERE"
+)
+"""Words that name a property only inside ``[[`` and ``]]``."""
+
+GRAMMAR = (
+    r"""
 query: _SELECT selection _FROM source [_WHERE condition]
 
 ?selection: _COUNT "(" ")"              -> count
@@ -54,9 +62,6 @@ _NULL.2: /NULL\b/i
 TRUE.2: /TRUE\b/i
 FALSE.2: /FALSE\b/i
 MEMBERSHIP.2: /(IN|NIN|NOT_IN)\b/i
-JOIN.2: /JOIN\b/i
-MATCH.2: /MATCH\b/i
-UNSUPPORTED.2: /(ORDER|GROUP|SUM|AVG|MIN|MAX)\b/i
 COLLECTION.3: /(DIGITALTWINS|RELATIONSHIPS)\b/i
 TEXT_TEST.2: /(STARTSWITH|ENDSWITH|CONTAINS)\b/i
 ARRAY_CONTAINS.3: /ARRAY_CONTAINS\b/i
@@ -69,8 +74,10 @@ COMPARISON: "!=" | "<=" | ">=" | "=" | "<" | ">"
 STRING: /'(?:\\.|[^'\\])*'/
 NUMBER: /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/
 WHOLE.1: /\d+(?![\d.eE])/
-NAME: /\$?[A-Za-z_][A-Za-z0-9_]*/
 QUOTED_NAME: /\[\[[^\]]+\]\]/
 
 %ignore /\s+/
 """
+    + rf"NAME: /(?!(?i:{_RESERVED.replace(' ', '|')})\b)\$?[A-Za-z_][A-Za-z0-9_]*/"
+    + "\n"
+)

@@ -120,7 +120,7 @@ class Query:
 
 _PARSER = lark.Lark(GRAMMAR, start="query", parser="lalr", propagate_positions=False)
 _ESCAPE = re.compile(r"\\(.)")
-_UNSUPPORTED = frozenset({"JOIN", "MATCH", "UNSUPPORTED"})
+_UNSUPPORTED = frozenset({"JOIN", "MATCH"})
 
 
 @lru_cache(maxsize=256)
@@ -132,7 +132,12 @@ def parse_query(text: str) -> Query:
         tree = _PARSER.parse(text)
     except lark.exceptions.UnexpectedInput as error:
         raise _refusal(text, error) from error
-    query: Query = _ToQuery().transform(tree)
+    try:
+        query: Query = _ToQuery().transform(tree)
+    except lark.exceptions.VisitError as error:
+        if isinstance(error.orig_exc, errors.ServiceError):
+            raise error.orig_exc from error
+        raise
     return query
 
 
@@ -144,9 +149,7 @@ def _refusal(text: str, error: lark.exceptions.UnexpectedInput) -> errors.Servic
     line = text.count("\n", 0, position) + 1
     column = position - (text.rfind("\n", 0, position) + 1)
     where = f"SQL Parser Error, Line={line}, Position={column}, Message="
-    if isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type in _UNSUPPORTED:
-        return errors.query_invalid(f"{where}'{found}' is not supported by the emulator.")
-    if found.upper() in {"JOIN", "MATCH"}:
+    if found.upper() in _UNSUPPORTED:
         return errors.query_invalid(f"{where}'{found}' is not supported by the emulator.")
     if position == 0:
         return errors.query_invalid(f"{where}missing SELECT at '{found}'")
@@ -161,6 +164,15 @@ def _is_at_end(error: lark.exceptions.UnexpectedInput) -> bool:
 def _wanted(error: lark.exceptions.UnexpectedInput) -> Sequence[str]:
     names = getattr(error, "accepts", None) or getattr(error, "expected", None)
     return list(names or getattr(error, "allowed", None) or ())
+
+
+def _operators(condition: Condition | None) -> int:
+    """Count the ANDs and ORs in a condition."""
+    if isinstance(condition, Not):
+        return _operators(condition.condition)
+    if isinstance(condition, Junction):
+        return len(condition.conditions) - 1 + sum(_operators(item) for item in condition.conditions)
+    return 0
 
 
 @lark.v_args(inline=True)
@@ -242,4 +254,6 @@ class _ToQuery(lark.Transformer[lark.Token, Query]):
 
     def query(self, select: Query, source: tuple[str, str | None], condition: Condition | None) -> Query:
         collection, alias = source
+        if _operators(condition) > limits.QUERY_OPERATORS:
+            raise errors.query_invalid(f"A query takes up to {limits.QUERY_OPERATORS} AND and OR operators.")
         return Query(collection, alias, select.projections, select.top, select.is_count, condition)

@@ -96,7 +96,7 @@ def connect() -> Iterator[Callable[[DigitalTwins], DigitalTwinsClient]]:
 
     yield connect_one
     for client in clients:
-        client.close()
+        client._client.close()
 
 
 @pytest.fixture
