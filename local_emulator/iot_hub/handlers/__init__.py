@@ -1,0 +1,1 @@
+"""What the hub does: one function per operation."""

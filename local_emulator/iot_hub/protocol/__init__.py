@@ -1,0 +1,1 @@
+"""The wire: MQTT packets and connections, REST routes."""
