@@ -5,12 +5,13 @@ import ssl
 from pathlib import Path
 from socket import create_server
 from types import TracebackType
-from typing import Protocol as Structure
 from typing import Self
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
+
+from local_emulator.certificates import Certificates
 
 from . import limits
 from .faults import Fault, Faults
@@ -21,18 +22,6 @@ from .throttle import Throttle
 __all__ = ["DigitalTwins", "Fault", "Faults"]
 
 _FILE = "digital_twins.sqlite"
-
-
-class ServerCertificate(Structure):
-    """The files a TLS listener needs."""
-
-    @property
-    def cert_file(self) -> Path:
-        """The certificate."""
-
-    @property
-    def key_file(self) -> Path:
-        """Its key."""
 
 
 def _large_request(
@@ -71,7 +60,7 @@ class DigitalTwins:
         host: str = "127.0.0.1",
         port: int = 0,
         https_port: int | None = 0,
-        certificates: ServerCertificate | None = None,
+        certificates: Certificates | None = None,
         keep_rates: bool = False,
     ) -> None:
         self._data_dir = data_dir

@@ -33,6 +33,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
+def deep_copy(document: Document) -> Document:
+    """Copy a document to its last part: by way of its text, which is quickest."""
+    copied: Document = _decode(_encode(document))
+    return copied
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """An uploaded model: the interface, and the document as its author wrote it."""

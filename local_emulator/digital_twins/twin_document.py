@@ -1,6 +1,5 @@
 """A twin's JSON: made from what callers send, patched, held to its model, shown."""
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ from twin_actors.dtdl import Component, Interface, Property, validate_value
 
 from . import errors, limits
 from .patch import Operation, apply
-from .state import Document, Twin
+from .state import Document, Twin, deep_copy
 
 METADATA = "$metadata"
 MODEL = "$model"
@@ -118,7 +117,7 @@ def property_faults(declared: Property, value: object, owner: str) -> Iterator[s
 
 def patched(twin: Twin, operations: Sequence[Operation], when: str) -> Document:
     """Apply a patch to a copy of a twin's document, keeping its time marks."""
-    document = copy.deepcopy(twin.document)
+    document = deep_copy(twin.document)
     metadata = document[METADATA]
     metadata[UPDATED] = when
     for operation in operations:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 from urllib.parse import quote
 
 from local_emulator.digital_twins import errors, limits
 from local_emulator.digital_twins.call import Answer, Call, Json, check_if_match, wants_new
 from local_emulator.digital_twins.clock import new_etag
 from local_emulator.digital_twins.patch import apply, read_patch
-from local_emulator.digital_twins.state import Document, Relationship, Twin
+from local_emulator.digital_twins.state import Document, Relationship, Twin, deep_copy
 from local_emulator.digital_twins.twin_document import property_faults
 from twin_actors.dtdl import Dtmi
 from twin_actors.dtdl import Relationship as Declared
@@ -52,7 +51,7 @@ def patch_relationship(call: Call) -> Answer:
     operations = read_patch(call.json())
     link = _find(call)
     check_if_match(call, link.etag)
-    properties: Document = _copy(link.properties)
+    properties = deep_copy(link.properties)
     for operation in operations:
         if operation.steps[0] in _OWN:
             raise errors.patch_invalid(f"The path {operation.path} cannot be changed.")
@@ -174,9 +173,3 @@ def _check_counts(call: Call, source: Twin, target: Twin) -> None:
         or graph.incoming_count(target.id) >= limits.RELATIONSHIPS_PER_TWIN
     ):
         raise errors.limit_exceeded(f"A twin may have {limits.RELATIONSHIPS_PER_TWIN} relationships in each direction.")
-
-
-def _copy(value: Any) -> Any:  # noqa: ANN401 -- a JSON value of any form
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value

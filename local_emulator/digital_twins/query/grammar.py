@@ -78,6 +78,6 @@ QUOTED_NAME: /\[\[[^\]]+\]\]/
 
 %ignore /\s+/
 """
-    + rf"NAME: /(?!(?i:{_RESERVED.replace(' ', '|')})\b)\$?[A-Za-z_][A-Za-z0-9_]*/"
-    + "\n"
+    rf"NAME: /(?!(?i:{_RESERVED.replace(' ', '|')})\b)\$?[A-Za-z_][A-Za-z0-9_]*/"
+    "\n"
 )

@@ -200,6 +200,13 @@ def _chain(length: int) -> list[dict[str, Any]]:
     return [first, *rest]
 
 
+_LIST = {"@type": "Array", "elementSchema": "long"}
+
+
+def _mass(schema: str, unit: str) -> dict[str, Any]:
+    return {"@type": ["Property", "Mass"], "name": "a", "schema": schema, "unit": unit}
+
+
 def _content(**content: object) -> list[dict[str, Any]]:
     return [_changed(contents=[content])]
 
@@ -226,9 +233,9 @@ def _content(**content: object) -> list[dict[str, Any]]:
             "objectCountAboveMax",
             [_changed(contents=[{"@type": "Telemetry", "name": f"n{i}", "schema": "double"} for i in range(301)])],
         ),
-        ("excludedType", _content(**{"@type": "Property", "name": "a", "schema": {"@type": "Array", "elementSchema": "long"}})),
-        ("wrongParent", _content(**{"@type": ["Property", "Mass"], "name": "a", "schema": "double", "unit": "litre"})),
-        ("notRequiredType", _content(**{"@type": ["Property", "Mass"], "name": "a", "schema": "string", "unit": "gram"})),
+        ("excludedType", _content(**{"@type": "Property", "name": "a", "schema": _LIST})),
+        ("wrongParent", _content(**_mass("double", "litre"))),
+        ("notRequiredType", _content(**_mass("string", "gram"))),
         ("excessiveDepthNarrow", _chain(11)),
         ("recursiveStructureNarrow", [_changed(extends="dtmi:test:Part;1")]),
         ("nonUniqueImportedPropertyValue", [_PART, _changed(**{"@id": "dtmi:test:Q;1"}, extends="dtmi:test:Part;1")]),
