@@ -7,8 +7,21 @@ import msgspec
 from twin_actors.commit import DeadLetter
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.identity import home_partition
-from twin_actors.messages import LETTER, Envelope, Event, Kind, address, kind_of, open_envelope, open_forward
+from twin_actors.messages import (
+    LETTER,
+    Envelope,
+    Event,
+    Kind,
+    address,
+    check_size,
+    kind_of,
+    open_envelope,
+    open_forward,
+)
 from twin_actors.shard import Shard
+
+MAX_DETAIL = 1_000
+"""Characters kept of what is wrong with a message: what a twin type raises may be of any length."""
 
 
 class Mail(msgspec.Struct):
@@ -74,9 +87,9 @@ def sort(events: Sequence[Event], shard: Shard, partition_count: int, replayed: 
             elif kind is Kind.FORWARD:
                 _take_forward(event, shard, partition_count, mail)
             elif kind is Kind.REPLAY:
-                _take_replay(event, replayed, shard, mail)
+                _take_replay(event, replayed, shard, partition_count, mail)
             else:
-                _take_telemetry(event, shard, partition_count, mail)
+                _take_telemetry(event, event.sequence_number, shard, partition_count, mail)
         except Rejected as refusal:
             mail.letters.append(dead_letter(shard.partition, event.sequence_number, event, refusal))
     return mail
@@ -87,7 +100,7 @@ def dead_letter(partition: int, sequence_number: int, event: Event, refusal: Rej
     return DeadLetter(
         f"{partition}-{sequence_number}",
         refusal.reason,
-        refusal.detail,
+        refusal.detail[:MAX_DETAIL].encode(errors="replace").decode(),
         twin_id or event.device_id or "",
         event,
     )
@@ -99,17 +112,30 @@ def replays(events: Sequence[Event], shard: Shard) -> list[str]:
     return [letter_id for letter_id in dict.fromkeys(named) if letter_id in shard.letters]
 
 
-def _take_telemetry(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
+def give_up(mail: Mail, partition: int, refusal: Rejected) -> None:
+    """Refuse all messages of a batch; what else is in it stays."""
+    for envelopes in mail.by_twin.values():
+        mail.letters += [
+            dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
+            for envelope in envelopes
+        ]
+    mail.by_twin.clear()
+
+
+def _take_telemetry(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
+    check_size(event)
     twin_id = address(event)
     home = home_partition(twin_id, partition_count)
     if home != shard.partition:
         mail.misplaced.append((home, event))
         return
-    mail.by_twin.setdefault(twin_id, []).append(open_envelope(event, event.sequence_number))
+    mail.by_twin.setdefault(twin_id, []).append(open_envelope(event, sequence_number))
 
 
 def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
     forward = open_forward(event)
+    if forward.source == shard.partition or forward.source < 0 or forward.number < 1:
+        raise Rejected("bad_forward", f"partition {forward.source} forwards nothing as number {forward.number} here")
     last = mail.channels.get(forward.source, shard.received_channels.get(forward.source, 0))
     if forward.number <= last:
         mail.count("forwards_repeated")
@@ -121,28 +147,28 @@ def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) 
         )
     mail.channels[forward.source] = forward.number
     if home_partition(address(forward.event), partition_count) == shard.partition:
-        _take_inner(forward.event, event.sequence_number, shard, mail)
+        _take_inner(forward.event, event.sequence_number, shard, partition_count, mail)
     else:
         refusal = Rejected("misplaced_twice", "a forwarded event reached a partition that is not its twin's home")
         mail.letters.append(dead_letter(shard.partition, event.sequence_number, forward.event, refusal))
 
 
-def _take_replay(event: Event, replayed: Mapping[str, DeadLetter], shard: Shard, mail: Mail) -> None:
+def _take_replay(
+    event: Event, replayed: Mapping[str, DeadLetter], shard: Shard, partition_count: int, mail: Mail
+) -> None:
     letter = replayed.get(event.properties.get(LETTER, ""))
     if letter is None or letter.letter_id in mail.struck:
         mail.count("replays_ignored")
         return
     mail.struck.append(letter.letter_id)
     mail.count("replayed")
-    _take_inner(letter.event, event.sequence_number, shard, mail)
+    _take_inner(letter.event, event.sequence_number, shard, partition_count, mail)
 
 
-def _take_inner(event: Event, sequence_number: int, shard: Shard, mail: Mail) -> None:
+def _take_inner(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
     """Take an event that another one carried; what is wrong with it is its own dead letter."""
     try:
         kind_of(event)
-        envelope = open_envelope(event, sequence_number)
+        _take_telemetry(event, sequence_number, shard, partition_count, mail)
     except Rejected as refusal:
         mail.letters.append(dead_letter(shard.partition, sequence_number, event, refusal))
-    else:
-        mail.by_twin.setdefault(envelope.twin_id, []).append(envelope)

@@ -22,8 +22,8 @@ import msgspec
 from twin_actors.errors import Rejected
 from twin_actors.identity import is_twin_id
 
-MAX_BODY_BYTES = 262_144
-"""What IoT Hub takes from a device; nothing larger is folded whoever sent it."""
+MAX_MESSAGE_BYTES = 262_144
+"""What IoT Hub takes from a device, properties included; nothing larger is folded or forwarded, whoever sent it."""
 
 KIND = "twinfold-kind"
 TWIN = "twinfold-twin"
@@ -186,13 +186,27 @@ def address(event: Event) -> str:
     return twin_id
 
 
+def check_size(event: Event) -> None:
+    """Refuse an event that is larger than a device can send.
+
+    Raises
+    ------
+    Rejected
+    """
+    size = len(event.body)
+    if event.properties:
+        size += sum(len(name.encode()) + len(text.encode()) for name, text in event.properties.items())
+    if size > MAX_MESSAGE_BYTES:
+        raise Rejected("too_large", f"the message has {size} bytes, at most {MAX_MESSAGE_BYTES} are folded")
+
+
 def open_envelope(event: Event, sequence_number: int) -> Envelope:
     """Decode the body of a telemetry event.
 
     Raises
     ------
     Rejected
-        The body is too large, is not JSON, or is not one object of channels or a list of them.
+        The body is not JSON, or is not one object of channels or a list of them.
     """
     return Envelope(twin_id=address(event), rows=_rows(event), event=event, sequence_number=sequence_number)
 
@@ -212,10 +226,7 @@ def open_forward(event: Event) -> Forward:
 
 
 def _rows(event: Event) -> tuple[Row, ...]:
-    body = event.body
-    if len(body) > MAX_BODY_BYTES:
-        raise Rejected("too_large", f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are folded")
-    document = _json(body)
+    document = _json(event.body)
     documents: list[Any] = document if isinstance(document, list) else [document]
     if not documents:
         raise Rejected("no_reading", "the body is an empty list; send at least one object of channels")
@@ -233,9 +244,11 @@ def _json(body: bytes) -> object:
     # NaN and Infinity are no JSON, but what many encoders write for a broken sensor: the other
     # channels of such a message still count.
     try:
-        return json.loads(body)
+        document = json.loads(body)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair could not be written down
     except (ValueError, RecursionError) as error:
         raise Rejected("not_json", f"the body is no JSON: {error}") from None
+    return document
 
 
 def _claimed_time(document: dict[str, Any], default: float | None) -> float | None:

@@ -196,9 +196,26 @@ class Owner:
 
     @classmethod
     async def claim(
-        cls, journal: Journal, clock: Clock, partition: int, owner_id: str, fenced: int, limits: Limits = LIMITS
+        cls,
+        journal: Journal,
+        clock: Clock,
+        restored: tuple[Shard, Tail, str],
+        owner_id: str,
+        fenced: int = 0,
+        limits: Limits = LIMITS,
     ) -> "Owner":
-        """Restore a partition and become its owner.
+        """Become the owner of a partition.
+
+        Parameters
+        ----------
+        journal, clock
+        restored
+            What `restore` returned.
+        owner_id
+            Unique to this activation.
+        fenced
+            How often this worker was fenced on this partition since its last claim.
+        limits
 
         Raises
         ------
@@ -207,8 +224,8 @@ class Owner:
         Fenced
             Others keep claiming it.
         """
-        shard, tail, tag = await restore(journal, partition)
-        if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(partition, 0, 0):
+        shard, tail, tag = restored
+        if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(shard.partition, 0, 0):
             await journal.create_segment(tail.segment)
         for _ in range(CLAIM_ATTEMPTS):
             owner = cls(journal, clock, shard, tail, tag, owner_id, limits)
@@ -219,7 +236,7 @@ class Owner:
                 await follow(journal, shard, tail)
                 continue
             return owner
-        raise Fenced(f"partition {partition}: {CLAIM_ATTEMPTS} claims lost against other owners")
+        raise Fenced(f"partition {shard.partition}: {CLAIM_ATTEMPTS} claims lost against other owners")
 
     def next_append_id(self) -> str:
         """Return an id for the next record."""

@@ -18,13 +18,13 @@ from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
 from twin_actors.fold import Newcomers, fold
 from twin_actors.gaps import GapReader
 from twin_actors.journals import ABSENT, Journal
-from twin_actors.mailbox import Mail, replays, sort
+from twin_actors.mailbox import Mail, give_up, replays, sort
 from twin_actors.messages import KIND, Envelope, Event, Kind
 from twin_actors.outbox import deliver, letter_path
-from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge
+from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge, restore
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
-from twin_actors.sinks import Absent, Graph, MailboxSender
+from twin_actors.sinks import Absent, Graph, MailboxSender, Refused
 from twin_actors.turn import new_twin
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark, first_gap, unfolded
@@ -188,22 +188,33 @@ class Runtime:
         ports = self._ports
         state = await ports.reader.describe(partition)
         partition_count = await self._partition_count(state.partition_count)
+        restored = await restore(ports.journal, partition)
+        self._check(restored[0], state.hub)  # before the claim: a partition that is stopped is tried again and again
         fenced = self._fenced.get(partition, 0)
-        owner = await Owner.claim(ports.journal, ports.clock, partition, self._new_id(), fenced, self._limits)
+        owner = await Owner.claim(ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits)
         self._fenced.pop(partition, None)
         if owner.shard.watermark is None:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
             owner.shard.watermark = Watermark(first - 1, 0.0, state.hub)
-        elif owner.shard.watermark.hub != state.hub:
-            raise PartitionStopped(
-                f"partition {partition} was folded from hub {owner.shard.watermark.hub}, this is {state.hub}: it was "
-                "deleted and made again, and counts from zero; nothing is folded until an operator says so"
-            )
         rate = INSTANCE_PATCHES_PER_SECOND / partition_count
         active = Active(owner, Projection(ports.graph, ports.clock, self._types, rate), partition_count)
         self._active[partition] = active
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
+
+    def _check(self, shard: Shard, hub: str) -> None:
+        """Stop where this app must not go on with a shard."""
+        if shard.watermark is not None and shard.watermark.hub != hub:
+            raise PartitionStopped(
+                f"partition {shard.partition} was folded from hub {shard.watermark.hub}, this is {hub}: it was deleted "
+                "and made again, and counts from zero; nothing is folded until an operator says so"
+            )
+        stranger = next((twin for twin in shard.twins.values() if twin.type_name not in self._types), None)
+        if stranger is not None:
+            raise PartitionStopped(
+                f"twin {stranger.twin_id} is of type {stranger.type_name}, which this app does not have: deploy the "
+                "version of the app that has it"
+            )
 
     async def _partition_count(self, now: int) -> int:
         """Return the number of partitions that twins are spread over: that of the first start."""
@@ -288,26 +299,23 @@ class Runtime:
         newcomers = await self._introduce(shard, mail)
         last = events[-1]
         assert shard.watermark is not None
-        watermark = Watermark(
-            last.sequence_number, max(last.enqueued_time, shard.watermark.enqueued_time), shard.watermark.hub
-        )
-        draft = fold(mail, shard, self._types, newcomers, watermark)
-        if counts:
-            draft = msgspec.structs.replace(draft, counts={**draft.counts, **counts})
+        newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
+        watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
         try:
-            await self._commit(active, draft)
-        except RecordTooLarge:
-            if len(events) == 1:
-                raise
-            half = len(events) // 2
-            await self._fold(active, events[:half], counts)
-            await self._fold(active, events[half:], None)
-            return
+            await self._commit(active, fold(mail, shard, self._types, newcomers, watermark), counts)
+        except RecordTooLarge as error:
+            if len(events) > 1:
+                half = len(events) // 2
+                await self._fold(active, events[:half], counts)
+                await self._fold(active, events[half:], None)
+                return
+            give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
+            await self._commit(active, fold(mail, shard, self._types, newcomers, watermark), counts)
         if mail.tick_time is not None:
             active.projection.unpark()
 
-    async def _commit(self, active: Active, draft: Commit) -> None:
-        """Append what was folded, with what is known delivered."""
+    async def _commit(self, active: Active, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
+        """Append what was folded, with more counts and what is known delivered."""
         delivered = active.delivered[:KNOWN_DONE]
         shown = list(active.shown.items())[:KNOWN_DONE]
         await active.owner.append(
@@ -317,6 +325,7 @@ class Runtime:
                 epoch=active.owner.epoch,
                 delivered=delivered,
                 shown=shown,
+                counts={**draft.counts, **(counts or {})},
             )
         )
         del active.delivered[: len(delivered)]
@@ -353,6 +362,8 @@ class Runtime:
                     f"no twin {twin_id} exists; create it, or let its device announce its model",
                 )
             model, state_version = announced, 0
+        except Refused as error:
+            return Rejected("graph_refuses", f"the graph has no twin {twin_id}: {error}")
         except Unavailable as error:
             return Rejected(
                 "graph_unavailable",

@@ -11,10 +11,8 @@ from collections.abc import Iterable
 import msgspec
 
 from twin_actors.commit import Claim, Commit, KeepLetter, OutboxEntry, Record, SendForward, Twin
+from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
-
-RECENT_KEYS = 64
-"""How many message ids a twin remembers, to count what its device sends again."""
 
 
 class Shard(msgspec.Struct, kw_only=True):

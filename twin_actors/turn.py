@@ -23,6 +23,9 @@ type Turns[T] = Generator[KernelRequest, Any, T]
 
 _encode = msgspec.msgpack.Encoder().encode
 
+RECENT_KEYS = 64
+"""How many message ids a twin remembers, to count what its device sends again."""
+
 MAX_STATE_BYTES = 65_536
 """Of one twin: a batch's changed states must fit few records."""
 
@@ -116,7 +119,7 @@ def message_key(message_id: str | None) -> int:
     """Return 64 bits that stand for a message id, 0 for none."""
     if not message_id:
         return 0
-    return int.from_bytes(hashlib.blake2b(message_id.encode(), digest_size=8).digest()) or 1
+    return int.from_bytes(hashlib.blake2b(message_id.encode(errors="surrogatepass"), digest_size=8).digest()) or 1
 
 
 @functools.cache
@@ -155,22 +158,22 @@ def decode_state(twin: Twin, twin_type: TwinType[Any]) -> Any:  # noqa: ANN401  
 def _fold(work: Work) -> Turns[Folded]:
     folded = Folded(work.twin, [], [])
     state = decode_state(work.twin, work.twin_type)
-    known = set(work.recent_keys)
+    recent = dict.fromkeys(work.recent_keys)
     for envelope in work.envelopes:
         key = message_key(envelope.event.message_id)
-        if key and key in known:
+        if key in recent:
             folded.resent += 1
             continue
         try:
             state, folded.twin, flags = yield from _turn(work.twin_type, state, folded.twin, envelope)
-        except Rejected as refusal:
-            folded.refused.append((envelope, refusal))
-            continue
         except Exception as error:  # noqa: BLE001  turns are deterministic: one failure is final
-            cause = f"{work.twin_type.name}.receive raised {type(error).__name__}: {error}"
-            folded.refused.append((envelope, Rejected("turn_failed", cause)))
+            folded.refused.append((envelope, _refusal(work.twin_type, error)))
+            state = decode_state(folded.twin, work.twin_type)  # the turn may have changed parts of it in place
             continue
-        known.add(key)
+        if key:
+            recent[key] = None
+            if len(recent) > RECENT_KEYS:
+                del recent[next(iter(recent))]
         folded.accepted.append((envelope, key, flags))
     if folded.accepted or folded.resent:
         folded.twin = msgspec.structs.replace(
@@ -179,6 +182,12 @@ def _fold(work: Work) -> Turns[Folded]:
             resent_count=work.twin.resent_count + folded.resent,
         )
     return folded
+
+
+def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
+    if isinstance(error, Rejected):
+        return error
+    return Rejected("turn_failed", f"{twin_type.name}.receive raised {type(error).__name__}: {error}")
 
 
 def _turn(
@@ -211,7 +220,7 @@ def _turn(
             reading_count=twin.reading_count + len(envelope.rows),
             last_reading_time=last_time,
             last_seen_time=max(twin.last_seen_time, hub_time),
-            connection="online",
+            connection="online" if hub_time >= twin.last_seen_time else twin.connection,
             quality=quality,
         ),
         flags,

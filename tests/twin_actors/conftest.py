@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -17,8 +16,7 @@ _containers = itertools.count()
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The connection string of an Azurite that runs as long as the tests."""
-    folder: Path = tmp_path_factory.mktemp("azurite")
-    async with Azurite(folder) as azurite:
+    async with Azurite(tmp_path_factory.mktemp("azurite")) as azurite:
         yield azurite.connection_string
 
 

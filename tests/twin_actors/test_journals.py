@@ -18,11 +18,13 @@ each_promise = pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: 
 
 @each_promise
 async def test_memory(promise: Promise) -> None:
+    """The journal in memory."""
     await promise(MemoryJournal())
 
 
 @each_promise
 async def test_blob(promise: Promise, blob_journal: BlobJournal) -> None:
+    """The journal in Blob storage."""
     await promise(blob_journal)
 
 
@@ -39,6 +41,7 @@ async def test_azurite_enforces_the_append_position(container: ContainerClient) 
 
 
 async def test_azurite_enforces_if_match(container: ContainerClient) -> None:
+    """And If-None-Match."""
     blob = container.get_blob_client("object")
     first = await blob.upload_blob(b"1")
     await blob.upload_blob(b"2", overwrite=True)

@@ -32,12 +32,15 @@ class FakeClock:
         self.passed = 0.0
 
     def now(self) -> float:
+        """Seconds since 1970."""
         return self._start + self.passed
 
     def elapsed(self) -> float:
+        """Seconds since the start."""
         return self.passed
 
     async def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
         self.passed += seconds
 
 
@@ -107,12 +110,15 @@ class World:
 
     @property
     def partitions(self) -> range:
+        """The numbers of the partitions."""
         return range(len(self.mailbox.partitions))
 
     def ports(self) -> Ports:
+        """What a runtime is given."""
         return Ports(self.journal, self.graph, self.mailbox, self.mailbox, self.clock)
 
     def runtime(self, types: Mapping[str, TwinType[Any]] = TYPES, **more: Any) -> Runtime:
+        """Start a process."""
         return Runtime(types, self.ports(), lambda: f"owner{next(self._ids)}", **more)
 
     def put(self, partition: int, *events: Event) -> list[Event]:
@@ -120,6 +126,7 @@ class World:
         return [self.mailbox.append(partition, event) for event in events]
 
     def events(self, partition: int, first: int = 0, last: int | None = None) -> list[Event]:
+        """Return events of a partition, both ends included."""
         return self.mailbox.partitions[partition][first : None if last is None else last + 1]
 
     async def deliver_all(self, runtime: Runtime, rounds: int = 12) -> None:
