@@ -23,6 +23,8 @@ __all__ = ["Invocations", "Outcome", "retry_delay"]
 
 _LOG = logging.getLogger("host")
 _TIMED_OUT_EXIT_CODE = 124
+# How much later than the limit the timer in C goes off: the loop, if it turns, is to be first.
+_PATIENCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,11 @@ class Invocations:
                 oldest = min(self._running.values(), key=lambda entry: entry[1], default=("", now))
                 left = oldest[1] + self.time_limit - now
                 if left <= 0:
+                    faulthandler.cancel_dump_traceback_later()
                     _LOG.critical("%s ran longer than functionTimeout: the worker ends", oldest[0])
                     logging.shutdown()
                     os._exit(_TIMED_OUT_EXIT_CODE)
-                faulthandler.dump_traceback_later(left + pause, exit=True, file=sys.__stderr__ or sys.stderr)
+                faulthandler.dump_traceback_later(left + _PATIENCE, exit=True, file=sys.__stderr__ or sys.stderr)
                 await asyncio.sleep(pause)
         finally:
             faulthandler.cancel_dump_traceback_later()

@@ -37,6 +37,7 @@ _BOOTSTRAP = (
     "import sys; sys.path.append(sys.argv[1]); from local_emulator.functions_host.worker import main; main(sys.argv[2])"
 )
 _FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_AFTER = 0.5, 8.0, 30.0
+_EXIT_SECONDS = 10.0
 _CHUNK = 65536
 
 
@@ -148,7 +149,13 @@ class _Worker:
 
     async def ended(self) -> int:
         """Wait for the process to end and its last words; give its return code."""
-        code = await self.process.wait()
+        try:
+            async with asyncio.timeout(_EXIT_SECONDS):
+                code = await self.process.wait()
+        except TimeoutError:
+            # It has closed its channel, but a thread of the app keeps it from ending.
+            self.process.kill()
+            code = await self.process.wait()
         # A process that the app started may still hold the pipe: its output is not waited for.
         await asyncio.wait({self._output}, timeout=1)
         self._output.cancel()

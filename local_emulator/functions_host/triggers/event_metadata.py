@@ -15,8 +15,27 @@ from local_emulator.functions_host.protos import TypedData
 
 __all__ = ["BindingError", "Partition", "batch_data", "batch_metadata"]
 
-# Annotations that hold a time: the SDK hands over their milliseconds as a plain number.
+# Annotations that hold a time, and how .NET writes its zone: the SDK hands over their milliseconds as a plain number.
 _TIMES = {"x-opt-enqueued-time": "+00:00", "iothub-enqueuedtime": "Z"}
+# The sections that .NET lists among the system properties, and the SDK's attribute for each.
+_PROPERTIES = tuple(
+    (name, name.replace("-", "_"))
+    for name in (
+        "message-id",
+        "user-id",
+        "to",
+        "subject",
+        "reply-to",
+        "correlation-id",
+        "content-type",
+        "content-encoding",
+        "absolute-expiry-time",
+        "creation-time",
+        "group-id",
+        "group-sequence",
+        "reply-to-group-id",
+    )
+)
 # AMQP properties that hold a time, likewise.
 _PROPERTY_TIMES = {"absolute-expiry-time", "creation-time"}
 _MILLISECONDS = 1000
@@ -82,21 +101,25 @@ def _body(event: EventData) -> bytes:
 def _system_properties(event: EventData) -> dict[str, object]:
     """Name AMQP properties and annotations as they are, and the four that .NET adds."""
     message = event.raw_amqp_message
+    annotations = cast("Mapping[bytes, object]", message.annotations or {})
     entry: dict[str, object] = {}
-    for key, value in (event.system_properties or {}).items():
+    if (properties := message.properties) is not None:
+        for name, attribute in _PROPERTIES:
+            if (value := getattr(properties, attribute)) is not None:
+                is_time = name in _PROPERTY_TIMES and isinstance(value, int)
+                entry[name] = f"{_iso(value)}+00:00" if is_time else _plain(value)
+    for key, value in annotations.items():
         name = _text(key)
         if name in _TIMES and isinstance(value, int):
             entry[name] = _iso(value) + _TIMES[name]
-        elif name in _PROPERTY_TIMES and isinstance(value, int):
-            entry[name] = f"{_iso(value)}+00:00"
-        elif value is not None:
+        else:
             entry[name] = _plain(value)
-    offset = event.offset or ""
-    entry["SequenceNumber"] = event.sequence_number
+    offset = str(entry.get("x-opt-offset", ""))
+    enqueued = annotations.get(b"x-opt-enqueued-time")
+    entry["SequenceNumber"] = annotations.get(b"x-opt-sequence-number")
     # Offsets of geo-replicated namespaces are no numbers: the extension sends -1 for them.
     entry["Offset"] = int(offset) if offset.isdecimal() else -1
-    entry["PartitionKey"] = _text(event.partition_key) if event.partition_key else None
-    enqueued = (message.annotations or {}).get(b"x-opt-enqueued-time")
+    entry["PartitionKey"] = entry.get("x-opt-partition-key")
     # .NET drops the zone here, and the worker takes the time as it finds it.
     entry["EnqueuedTimeUtc"] = _iso(enqueued) if isinstance(enqueued, int) else None
     return entry
@@ -108,7 +131,7 @@ def _application_properties(event: EventData) -> dict[str, object]:
 
 
 def _iso(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds // _MILLISECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime.fromtimestamp(milliseconds // _MILLISECONDS, UTC).replace(tzinfo=None).isoformat()
     fraction = milliseconds % _MILLISECONDS
     return f"{moment}.{fraction:03d}".rstrip("0") if fraction else moment
 
@@ -121,7 +144,7 @@ def _plain(value: object) -> object:
     """Turn a decoded AMQP value into what JSON has."""
     if isinstance(value, bytes):
         try:
-            return value.decode()
+            return value.decode("utf-8")
         except UnicodeDecodeError:
             return base64.b64encode(value).decode()
     if value is None or isinstance(value, (bool, int, float, str)):
