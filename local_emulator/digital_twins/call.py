@@ -58,7 +58,7 @@ class Call:
             raise errors.empty_body()
         try:
             return msgspec.json.decode(self.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise errors.invalid_argument(f"Payload is invalid. {error}") from error
 
     def parameter(self, name: str) -> str | None:

@@ -11,6 +11,7 @@ _TWIN = re.compile(r"/digitaltwins/([^/]+)")
 _WRITES_PER_TWIN = 10
 _RATES = {"models": 100, "reads": 1_000, "patches": 1_000, "creates": 500, "queries": 500, "telemetry": 1_000}
 _RETRY_AFTER_SECONDS = 1
+_TWINS_REMEMBERED = 10_000
 
 
 class _Allowance:
@@ -30,10 +31,9 @@ class _Allowance:
         self._left -= 1
         return True
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing has been taken lately."""
-        return self._left >= self._rate - 1
+    def is_idle(self, now: float) -> bool:
+        """Whether nothing has been taken for a second."""
+        return now - self._filled > 1
 
 
 class Throttle:
@@ -60,6 +60,8 @@ class Throttle:
         now = self._clock()
         kind = _kind(method, path)
         allowed = self._kinds.setdefault(kind, _Allowance(_RATES[kind], now)).take(now)
+        if len(self._twins) > _TWINS_REMEMBERED:
+            self._twins = {name: own for name, own in self._twins.items() if not own.is_idle(now)}
         twin = _TWIN.match(path)
         if allowed and twin and method in _WRITES:
             allowed = self._twins.setdefault(twin[1], _Allowance(_WRITES_PER_TWIN, now)).take(now)

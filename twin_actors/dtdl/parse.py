@@ -49,7 +49,10 @@ def parse(
     findings = Findings()
     checker = Checker(findings, undefined=allow_undefined_extensions)
     for document in documents:
-        checker.document(document)
+        try:
+            checker.document(document)
+        except RecursionError:
+            findings.add("excessiveDepthWide", "A document is nested too deep to be read.", "Flatten it.")
         _check_size(document, findings)
     for identifier in findings.elements:
         if identifier in known:

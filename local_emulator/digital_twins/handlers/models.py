@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from local_emulator.digital_twins import errors, limits
 from local_emulator.digital_twins.call import Answer, Call, Json
 from local_emulator.digital_twins.clock import upload_time
@@ -90,6 +92,9 @@ def _documents(call: Call) -> list[Document]:
         raise errors.models_empty()
     if len(body) > limits.MODELS_PER_CALL:
         raise errors.limit_exceeded(f"The request has {len(body)} models, the limit is {limits.MODELS_PER_CALL}.")
+    for document in body:
+        if len(msgspec.json.encode(document)) > limits.MODEL_BYTES:
+            raise errors.limit_exceeded(f"A model may have {limits.MODEL_BYTES} bytes.")
     return body
 
 

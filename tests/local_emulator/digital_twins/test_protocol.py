@@ -1,5 +1,7 @@
 """What is on the wire, where the genuine client does not show it."""
 
+import io
+import json
 from typing import Any
 
 import aiohttp
@@ -13,11 +15,11 @@ _VERSION = {"api-version": "2023-10-31"}
 
 
 async def _send(
-    service: DigitalTwins, method: str, path: str, json: object = None, **options: Any
+    service: DigitalTwins, method: str, path: str, body: object = None, **options: Any
 ) -> tuple[aiohttp.ClientResponse, Any]:
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, service.url + path, json=json, **{"params": _VERSION, **options}) as answer,
+        session.request(method, service.url + path, json=body, **{"params": _VERSION, **options}) as answer,
     ):
         return answer, await answer.json(content_type=None) if await answer.read() else None
 
@@ -113,3 +115,23 @@ async def test_links_name_the_host_that_the_caller_knows(service: DigitalTwins) 
         assert answer.status == 400
     answer, _ = await _send(service, "GET", "/models", params={**_VERSION, "continuationToken": "!"})
     assert answer.status == 400
+
+
+async def test_telemetry_needs_an_identifier_and_a_readable_time(service: DigitalTwins) -> None:
+    """The clients' older form of the time is read too."""
+    await _send(service, "POST", "/models", [ROOM])
+    await _send(service, "PUT", "/digitaltwins/r1", of(ROOM))
+    path = "/digitaltwins/r1/telemetry"
+    answer, body = await _send(service, "POST", path, {})
+    assert (answer.status, "Message-Id" in body["error"]["message"]) == (400, True)
+    for when, status in (("2020-11-25 10:06:20.243959", 204), ("2024-01-01T00:00:00.5Z", 204), ("now", 400)):
+        headers = {"Message-Id": "m", "Telemetry-Source-Time": when}
+        answer, _ = await _send(service, "POST", path, {}, headers=headers)
+        assert answer.status == status
+
+
+async def test_models_have_a_largest_size(service: DigitalTwins) -> None:
+    """One megabyte each."""
+    large = io.BytesIO(json.dumps([{**ROOM, "comment": "x" * 1024 * 1024}]).encode())
+    answer, body = await _send(service, "POST", "/models", data=large)
+    assert (answer.status, body["error"]["code"]) == (400, "LimitExceeded")

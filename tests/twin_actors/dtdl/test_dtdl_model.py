@@ -272,3 +272,12 @@ def test_known_interfaces_need_not_be_given_again() -> None:
     assert parse([_PUMP], known).keys() == {"dtmi:test:Pump;1"}
     with pytest.raises(ParsingFailed):
         parse([_BASE], known)
+
+
+def test_documents_nested_without_end_are_refused() -> None:
+    """Depth beyond any reader's is a breach, not a crash."""
+    schema: object = "double"
+    for _ in range(2000):
+        schema = {"@type": "Array", "elementSchema": schema}
+    with pytest.raises(ParsingFailed, match="nested too deep"):
+        parse(_content(**{"@type": "Telemetry", "name": "a", "schema": schema}))
