@@ -4,6 +4,7 @@ A batch that fails is retried for as long as it takes, and the partition waits m
 trigger would otherwise move on. What cannot be folded does not fail, it becomes a dead letter.
 """
 
+import math
 from typing import Any, List  # noqa: UP035  the worker does not index list[…]
 
 import azure.functions as func
@@ -39,12 +40,12 @@ def to_events(events: List[func.EventHubEvent], metadata: Any) -> list[Event]:  
             sequence_number=system["SequenceNumber"],
             enqueued_time=parse_time(system["EnqueuedTimeUtc"]),
             body=event.get_body(),
-            device_id=system.get("iothub-connection-device-id"),
-            model=system.get("dt-dataschema"),
+            device_id=_text(system.get("iothub-connection-device-id")),
+            model=_text(system.get("dt-dataschema")),
             received_time=_seconds(system.get("iothub-enqueuedtime")),
             created_time=_seconds(system.get("iothub-creation-time-utc")),
-            message_id=system.get("message-id"),
-            content_type=system.get("content-type"),
+            message_id=_text(system.get("message-id")),
+            content_type=_text(system.get("content-type")),
             properties={name: str(value) for name, value in properties.items()},
         )
         for event, system, properties in zip(
@@ -53,8 +54,14 @@ def to_events(events: List[func.EventHubEvent], metadata: Any) -> list[Event]:  
     ]
 
 
+def _text(value: object) -> str | None:
+    """Return what AMQP allows to be a number or an object as text: the journal keeps text."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
 def _seconds(value: object) -> float | None:
-    """Return a time as the host writes it, text or milliseconds, in seconds since 1970."""
+    """Return a time as the host writes it, text or milliseconds, in seconds since 1970; None if it is no time."""
     if isinstance(value, int | float):
         return value / 1000
-    return parse_time(value) if isinstance(value, str) else None
+    seconds = parse_time(value) if isinstance(value, str) else math.nan
+    return None if math.isnan(seconds) else seconds

@@ -101,7 +101,7 @@ class Projection:
 
     def _due(self, shard: Shard, already: Mapping[str, int]) -> list[Twin]:
         now = self._clock.elapsed()
-        self._allowance = min(self._rate, self._allowance + self._rate * (now - self._counted_at))
+        self._allowance = min(max(self._rate, 1.0), self._allowance + self._rate * (now - self._counted_at))
         self._counted_at = now
         due = [
             twin

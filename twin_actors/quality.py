@@ -115,8 +115,8 @@ def _number(value: Any) -> float:  # noqa: ANN401  whatever JSON can hold
 
 
 def _verdict(channel: Channel, value: float, before: Signal | None, time: float) -> Quality:
-    if not channel.low <= value <= channel.high:
-        return Quality.BAD  # NaN and infinities fail too
+    if not (channel.low <= value <= channel.high and math.isfinite(value)):
+        return Quality.BAD
     if before is None or time <= before.time:
         return Quality.GOOD
     if abs(value - before.value) > channel.max_rate * (time - before.time):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.exceptions import EventHubError
@@ -43,7 +44,7 @@ class EventHubSender:
                         batch = await self._client.create_batch(partition_id=str(partition))
                         batch.add(event)
                 await self._client.send_batch(batch, timeout=SEND_SECONDS)
-        except (EventHubError, OSError, TimeoutError) as error:
+        except (EventHubError, AzureError, OSError, TimeoutError) as error:
             raise Unavailable(f"the mailbox takes nothing for partition {partition}: {error}") from error
 
     async def close(self) -> None:
