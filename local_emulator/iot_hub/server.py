@@ -1,5 +1,6 @@
 """The hub with its two doors: MQTT for devices, REST for back ends."""
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable
@@ -75,7 +76,7 @@ class IotHub:
             self._listener = await stack.enter_async_context(Listener(self._hub, tls, host, mqtt_port))
             runner = web.AppRunner(application(self._hub), access_log=None, shutdown_timeout=1.0)
             await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            stack.push_async_callback(_close, runner)
             await web.TCPSite(runner, self._listener.host, rest_port, ssl_context=tls).start()
             self._rest_port: int = runner.addresses[0][1]
             self._stack = stack.pop_all()
@@ -130,3 +131,14 @@ class IotHub:
             return False
         session.link.kick("asked to")
         return True
+
+
+async def _close(runner: web.AppRunner) -> None:
+    assert runner.server is not None
+    transports = [connection.transport for connection in runner.server.connections]
+    await runner.cleanup()
+    for transport in transports:
+        # A client that does not answer TLS's goodbye would keep its socket open for half a minute.
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)

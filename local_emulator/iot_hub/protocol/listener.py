@@ -52,6 +52,7 @@ class Listener:
         self._socket.close()
         for connection in list(self._connections):
             await connection.stop()
+        await asyncio.sleep(0)  # lets the aborted transports close their sockets
 
     async def set_network(self, network: Network) -> None:
         """Change the network; coming up again delivers what was dropped on living connections."""
