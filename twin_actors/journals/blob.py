@@ -116,11 +116,19 @@ class BlobJournal:
     async def names(self, prefix: str) -> list[str]:
         """Return the paths that begin with `prefix`, sorted."""
         async with _reading(prefix):
-            return sorted([name async for name in self._container.list_blob_names(name_starts_with=prefix)])
+            try:
+                return sorted([name async for name in self._container.list_blob_names(name_starts_with=prefix)])
+            except ResourceNotFoundError:  # no worker has ever started
+                return []
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._container.close()
+
+
+def _first_line(error: AzureError) -> str:
+    """Return what went wrong, without the request ids and XML that follow it."""
+    return str(error.message).partition("\n")[0]
 
 
 @contextlib.asynccontextmanager
@@ -128,14 +136,14 @@ async def _writing(path: str) -> AsyncIterator[None]:
     try:
         yield
     except (ResourceExistsError, ResourceModifiedError) as error:
-        raise Fenced(f"{path}: {error.message}") from error
+        raise Fenced(f"{path}: {_first_line(error)}") from error
     except ResourceNotFoundError as error:
         raise PartitionStopped(f"{path} does not exist: was the container deleted?") from error
     except HttpResponseError as error:
         if error.status_code == 412:
-            raise Fenced(f"{path}: {error.message}") from error
+            raise Fenced(f"{path}: {_first_line(error)}") from error
         # Anything else, a 500 or a time-out of the service included, may have been applied.
-        raise Unanswered(f"writing {path}: {error.message}") from error
+        raise Unanswered(f"writing {path}: {_first_line(error)}") from error
     except (AzureError, TimeoutError) as error:
         raise Unanswered(f"writing {path}: {error}") from error
 
