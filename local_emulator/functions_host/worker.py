@@ -93,6 +93,8 @@ async def _run(order: WorkerOrder) -> None:
         await asyncio.wait({told, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if told.done() and isinstance(message := told.result(), RunGroup):
             await _Group(order, message.group, functions, channel).run(stop)
+            # Nobody asks an app to close its clients, here or on Azure: no news at the end.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         told.cancel()
         stopping.cancel()
     except HostError as error:
