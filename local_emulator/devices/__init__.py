@@ -1,0 +1,1 @@
+"""Devices over the genuine device SDK: simulated pumps, and recordings that play as a device."""
