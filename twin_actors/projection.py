@@ -30,8 +30,8 @@ ATTEMPTS = 3
 """How often a twin that others write too is read and written again in one round."""
 
 
-def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, PropertyValue]:
-    """Return all that the graph shows of a twin: what every twin shows, then what its type adds."""
+def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, PropertyValue | None]:
+    """Return all that the graph shows of a twin, what every twin shows and what its type adds; None hides."""
     common: dict[str, PropertyValue] = {
         "readingCount": twin.reading_count,
         "connection": twin.connection,
@@ -138,7 +138,7 @@ class Projection:
                 return False
         return False
 
-    async def _write(self, twin: Twin, model: str, wanted: Mapping[str, PropertyValue]) -> bool:
+    async def _write(self, twin: Twin, model: str, wanted: Mapping[str, PropertyValue | None]) -> bool:
         twin_id = twin.twin_id
         known = self._known.get(twin_id)
         if known is None:
@@ -147,8 +147,9 @@ class Projection:
             except Absent:
                 if not twin.is_announced:
                     raise
-                etag = await self._graph.create(twin_id, model, wanted)
-                self._known[twin_id] = GraphTwin(model, etag, dict(wanted))
+                present = {name: value for name, value in wanted.items() if value is not None}
+                etag = await self._graph.create(twin_id, model, present, twin.last_reading_time)
+                self._known[twin_id] = GraphTwin(model, etag, present)
                 return True
             if known.model != model:
                 raise Refused(f"twin {twin_id} has model {known.model} in the graph, not {model}")
@@ -156,5 +157,7 @@ class Projection:
                 return True  # another owner has shown this or more
         changes = {name: value for name, value in wanted.items() if known.properties.get(name) != value}
         etag = await self._graph.patch(twin_id, changes, twin.last_reading_time, known.etag)
-        self._known[twin_id] = GraphTwin(model, etag, {**known.properties, **wanted})
+        merged = {**known.properties, **wanted}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        self._known[twin_id] = GraphTwin(model, etag, kept)
         return True

@@ -87,7 +87,7 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     receive : Receive
         ``(state, message) → Turn``, or a generator that yields `ask` requests and returns one.
     properties : Callable
-        What the graph shows of a state: property name → finite value; absent ones are not shown.
+        What the graph shows of a state: property name → finite value; None takes one away that was shown.
     channels : tuple of Channel
         The quantities its device reports.
     state_version : int
@@ -98,6 +98,6 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     model: str
     state: type[S]
     receive: Receive[S]
-    properties: Callable[[S], Mapping[str, PropertyValue]]
+    properties: Callable[[S], Mapping[str, PropertyValue | None]]
     channels: tuple[Channel, ...]
     state_version: int = 1

@@ -1,7 +1,9 @@
 """Reads a partition of an Event Hub by sequence number, through a consumer group of its own."""
 
 import asyncio
+import contextlib
 import math
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +21,6 @@ CHUNK = 500
 """Events read before they are folded and committed."""
 
 READ_SECONDS = 30.0
-"""What reading one chunk may take; what has arrived by then is folded."""
 
 SILENCE_SECONDS = 5.0
 """Events that the hub says it has arrive sooner than this, or the connection is broken."""
@@ -32,35 +33,44 @@ class EventHubGapReader:
     ----------
     make_client
         Makes a client of the gap consumer group; one is made for each call, because gaps are rare.
+    read_seconds
+        What reading one chunk may take; what has arrived by then is folded.
     """
 
-    def __init__(self, make_client: Any) -> None:  # noqa: ANN401  a callable without parameters
+    def __init__(
+        self,
+        make_client: Any,  # noqa: ANN401  a callable without parameters
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
         self._make_client = make_client
+        self._read_seconds = read_seconds
 
     async def describe(self, partition: int) -> HubState:
         """Return the state of the hub and of one partition."""
-        try:
-            async with self._client() as client:
-                hub = await client.get_eventhub_properties()
-                state = await client.get_partition_properties(str(partition))
-        except (EventHubError, AzureError, OSError, TimeoutError) as error:
-            raise Unavailable(f"the mailbox cannot be reached: {error}") from error
-        last = -1 if state["is_empty"] and state["last_enqueued_sequence_number"] < 0 else None
-        last = state["last_enqueued_sequence_number"] if last is None else last
-        first = last + 1 if state["is_empty"] else state["beginning_sequence_number"]
+        async with self._connected() as client:
+            hub = await client.get_eventhub_properties()
+            first, last = _ends(await client.get_partition_properties(str(partition)))
         identity = f"{hub['eventhub_name']}@{hub['created_at'].isoformat()}"
         return HubState(identity, len(hub["partition_ids"]), first, last)
 
     async def read(self, partition: int, first: int, last: int) -> list[Event]:
         """Return events from `first` to `last`, at most a chunk."""
-        state = await self.describe(partition)
-        if state.last_sequence_number < last:
-            # It was there when the trigger delivered what follows it: an old answer is no proof of a loss.
-            raise Unavailable(f"partition {partition} says that it ends at {state.last_sequence_number}, before {last}")
-        first = max(first, state.first_sequence_number)
-        if first > last:
-            return []
-        last = min(last, first + CHUNK - 1)
+        async with self._connected() as client:
+            oldest, newest = _ends(await client.get_partition_properties(str(partition)))
+            if newest < last:
+                # It was there when the trigger delivered what follows it: an old answer is no proof of a loss.
+                raise Unavailable(f"partition {partition} says that it ends at {newest}, before {last}")
+            first = max(first, oldest)
+            if first > last:
+                return []
+            found = await self._receive(client, partition, first, min(last, first + CHUNK - 1))
+        if not found:
+            raise Unavailable(
+                f"partition {partition}: events from {first} on were not delivered in {SILENCE_SECONDS} s"
+            )
+        return found
+
+    async def _receive(self, client: EventHubConsumerClient, partition: int, first: int, last: int) -> list[Event]:
         found: list[Event] = []
         done = asyncio.Event()
 
@@ -73,33 +83,32 @@ class EventHubGapReader:
                 if event.sequence_number >= last:
                     done.set()
 
-        await self._receive(partition, first, on_event, done)
-        if not found:
-            raise Unavailable(
-                f"partition {partition}: events from {first} on were not delivered in {SILENCE_SECONDS} s"
+        receiving = asyncio.ensure_future(
+            client.receive(
+                on_event,
+                partition_id=str(partition),
+                starting_position=first,
+                starting_position_inclusive=True,
+                max_wait_time=SILENCE_SECONDS,
             )
+        )
+        finished = asyncio.ensure_future(done.wait())
+        try:
+            # The client tries again for ever where it may not read, and says nothing.
+            await asyncio.wait({receiving, finished}, timeout=self._read_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished.cancel()
+            receiving.cancel()
+            await asyncio.gather(receiving, finished, return_exceptions=True)
         return found
 
-    async def _receive(self, partition: int, first: int, on_event: Any, done: asyncio.Event) -> None:  # noqa: ANN401
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[EventHubConsumerClient]:
         try:
             async with self._client() as client:
-                receiving = asyncio.ensure_future(
-                    client.receive(
-                        on_event,
-                        partition_id=str(partition),
-                        starting_position=first,
-                        starting_position_inclusive=True,
-                        max_wait_time=SILENCE_SECONDS,
-                    )
-                )
-                finished = asyncio.ensure_future(done.wait())
-                # The client tries again for ever where it may not read, and says nothing.
-                await asyncio.wait({receiving, finished}, timeout=READ_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                finished.cancel()
-                receiving.cancel()
-                await asyncio.gather(receiving, finished, return_exceptions=True)
+                yield client
         except (EventHubError, AzureError, OSError, TimeoutError) as error:
-            raise Unavailable(f"partition {partition} of the mailbox cannot be read: {error}") from error
+            raise Unavailable(f"the mailbox cannot be read: {error}") from error
 
     def _client(self) -> EventHubConsumerClient:
         client: EventHubConsumerClient = self._make_client()
@@ -107,6 +116,12 @@ class EventHubGapReader:
 
     async def close(self) -> None:
         """Let go of nothing: each call closes its client."""
+
+
+def _ends(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the sequence numbers of the oldest and the newest event of a partition."""
+    newest: int = state["last_enqueued_sequence_number"]
+    return (newest + 1 if state["is_empty"] else state["beginning_sequence_number"]), newest
 
 
 def to_event(data: EventData) -> Event:

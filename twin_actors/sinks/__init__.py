@@ -77,8 +77,16 @@ class Graph(Protocol):
         Absent, Unavailable
         """
 
-    async def create(self, twin_id: str, model: str, properties: Mapping[str, PropertyValue]) -> str:
+    async def create(
+        self, twin_id: str, model: str, properties: Mapping[str, PropertyValue], source_time: float = 0.0
+    ) -> str:
         """Create a twin that must not exist, and return its ETag.
+
+        Parameters
+        ----------
+        twin_id, model, properties
+        source_time
+            As in `patch`.
 
         Raises
         ------

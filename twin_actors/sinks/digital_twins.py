@@ -12,7 +12,6 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
-    ServiceRequestError,
 )
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 
@@ -44,12 +43,17 @@ class DigitalTwinsGraph:
         }
         return GraphTwin(str(twin["$metadata"]["$model"]), str(twin["$etag"]), properties)
 
-    async def create(self, twin_id: str, model: str, properties: Mapping[str, PropertyValue]) -> str:
+    async def create(
+        self, twin_id: str, model: str, properties: Mapping[str, PropertyValue], source_time: float = 0.0
+    ) -> str:
         """Create a twin that must not exist, and return its ETag."""
+        metadata: dict[str, Any] = {"$model": model}
+        if source_time:
+            metadata |= {name: {"sourceTime": _moment(source_time)} for name in properties}
         async with _translated(twin_id):
             twin = await self._client.upsert_digital_twin(
                 twin_id,
-                {"$metadata": {"$model": model}, **properties},
+                {"$metadata": metadata, **properties},
                 match_condition=MatchConditions.IfMissing,
             )
         return str(twin["$etag"])
@@ -74,10 +78,14 @@ class DigitalTwinsGraph:
         await self._client.close()
 
 
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
 def _json_patch(changes: Mapping[str, PropertyValue | None], source_time: float) -> list[dict[str, Any]]:
     """Return the JSON Patch; ``add`` replaces a value that is there and makes one that is not."""
     operations: list[dict[str, Any]] = []
-    moment = datetime.fromtimestamp(source_time, UTC).isoformat().replace("+00:00", "Z") if source_time else None
+    moment = _moment(source_time) if source_time else None
     for name, value in changes.items():
         if value is None:
             operations.append({"op": "remove", "path": f"/{name}"})
@@ -96,11 +104,10 @@ async def _translated(twin_id: str) -> AsyncIterator[None]:
         raise Absent(f"twin {twin_id} is not in the graph") from error
     except (ResourceModifiedError, ResourceExistsError) as error:
         raise Stale(f"twin {twin_id}: {error.message}") from error
-    except ServiceRequestError as error:
-        raise Unavailable(f"Azure Digital Twins cannot be reached: {error}") from error
     except HttpResponseError as error:
         _raise_by_status(twin_id, error)
     except (AzureError, TimeoutError) as error:
+        # `ServiceRequestError` too: the transport raises it where a connection ends after the request was sent.
         raise Unanswered(f"twin {twin_id}: no answer: {error}") from error
 
 

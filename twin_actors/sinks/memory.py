@@ -21,7 +21,13 @@ class MemoryGraph:
             raise Absent(f"twin {twin_id} is not in the graph")
         return self.twins[twin_id]
 
-    async def create(self, twin_id: str, model: str, properties: Mapping[str, PropertyValue]) -> str:
+    async def create(
+        self,
+        twin_id: str,
+        model: str,
+        properties: Mapping[str, PropertyValue],
+        source_time: float = 0.0,  # noqa: ARG002  the memory keeps no metadata
+    ) -> str:
         """Create a twin that must not exist, and return its ETag."""
         if twin_id in self.twins:
             raise Stale(f"twin {twin_id} exists")
