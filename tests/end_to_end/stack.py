@@ -1,0 +1,216 @@
+"""All emulators in this process and function apps in theirs, as an end-to-end test wants them."""
+
+import asyncio
+import io
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from azure.digitaltwins.core.aio import DigitalTwinsClient
+from azure.eventhub.aio import EventHubConsumerClient
+from azure.iot.device.aio import IoTHubDeviceClient
+from azure.iot.hub import IoTHubRegistryManager
+
+from local_emulator.azurite import Azurite
+from local_emulator.certificates import Certificates, ensure_certificates
+from local_emulator.digital_twins import DigitalTwins
+from local_emulator.event_hubs import EventHubs, HubEvent, HubSpec
+from local_emulator.functions_host import FunctionsHost
+from local_emulator.functions_host.host import Pace
+from local_emulator.identity import Identity
+from local_emulator.iot_hub import IotHub, RoutedEvent
+from local_emulator.iot_hub.hub import Partitioning
+from tests.end_to_end.tokens import TestCredential
+from twin_actors.journals.blob import BlobJournal
+from twin_actors.ownership import restore
+from twin_actors.shard import Shard
+
+REPOSITORY = Path(__file__).parents[2]
+PARTITIONS = 4
+PUMP = "dtmi:twinfold:Pump;1"
+
+
+@dataclass
+class Stack:
+    """The services, and what a test asks of them."""
+
+    folder: Path
+    certificates: Certificates
+    storage: Azurite
+    event_hubs: EventHubs
+    iot_hub: IotHub
+    digital_twins: DigitalTwins
+    identity: Identity
+    log: io.StringIO = field(default_factory=io.StringIO)
+    journal_storage: str = ""
+    """Another way to the storage of the journals, for tests that stand in between."""
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of the function app."""
+        return {
+            "AzureWebJobsStorage": self.storage.connection_string,
+            "Mailbox": self.event_hubs.connection_string,
+            "MailboxName": "mailbox",
+            "MailboxConsumerGroup": "functions",
+            "MailboxGapConsumerGroup": "gaps",
+            "JournalStorage": self.journal_storage or self.storage.connection_string,
+            "JournalContainer": "journals",
+            "DigitalTwinsUrl": self.digital_twins.https_url,
+            "IDENTITY_ENDPOINT": self.identity.endpoint,
+            "IDENTITY_HEADER": self.identity.header,
+            "SSL_CERT_FILE": str(self.certificates.bundle_file),
+            "REQUESTS_CA_BUNDLE": str(self.certificates.bundle_file),
+        }
+
+    def host(self, name: str, *, expiry: float = 10.0) -> FunctionsHost:
+        """Return a host of the function app of this repository, not yet started."""
+        pace = Pace(balancing_interval=min(2.0, expiry / 3), ownership_expiry=expiry)
+        return FunctionsHost(REPOSITORY, settings=self.settings(), data_dir=self.folder / name, pace=pace, log=self.log)
+
+    async def operate(self, *arguments: str) -> str:
+        """Run an operator's command of the product, and return what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "twin_actors",
+            *arguments,
+            cwd=REPOSITORY,
+            env={**os.environ, **self.settings()},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        return printed.decode()
+
+    @asynccontextmanager
+    async def device(self, device_id: str, *, model: str = PUMP) -> AsyncIterator[IoTHubDeviceClient]:
+        """Register a device with the official service client, and connect it with the official device client."""
+        await asyncio.to_thread(self._register, device_id)
+        client = IoTHubDeviceClient.create_from_connection_string(
+            self.iot_hub.device_connection_string(device_id),
+            server_verification_cert=self.certificates.ca_file.read_text(),
+            product_info=model,
+        )
+        await client.connect()
+        try:
+            yield client
+        finally:
+            await client.shutdown()
+
+    def _register(self, device_id: str) -> None:
+        registry = IoTHubRegistryManager.from_connection_string(self.iot_hub.service_connection_string)
+        registry.create_device_with_sas(device_id, "", "", "enabled")
+
+    @asynccontextmanager
+    async def journal(self) -> AsyncIterator[BlobJournal]:
+        """Open the journals."""
+        journal = BlobJournal.from_connection_string(self.storage.connection_string, "journals")
+        try:
+            yield journal
+        finally:
+            await journal.close()
+
+    async def shards(self) -> list[Shard]:
+        """Restore every shard, as its next owner would."""
+        async with self.journal() as journal:
+            return [(await restore(journal, partition))[0] for partition in range(PARTITIONS)]
+
+    async def partitions(self) -> list[dict]:
+        """Return what the mailbox says of its partitions."""
+        client = EventHubConsumerClient.from_connection_string(
+            self.event_hubs.connection_string, "$Default", eventhub_name="mailbox"
+        )
+        async with client:
+            return [await client.get_partition_properties(str(partition)) for partition in range(PARTITIONS)]
+
+    async def last_sequence_numbers(self) -> list[int]:
+        """Return the newest event of each partition of the mailbox."""
+        return [state["last_enqueued_sequence_number"] for state in await self.partitions()]
+
+    @property
+    def blob_url(self) -> str:
+        """The address of the storage account's blob service, without the account's name."""
+        parts = dict(part.split("=", 1) for part in self.storage.connection_string.strip(";").split(";"))
+        return parts["BlobEndpoint"].rsplit("/", 1)[0]
+
+    async def settled(self, seconds: float = 60) -> list[Shard]:
+        """Wait until every event is folded and the outbox is empty."""
+
+        async def look() -> list[Shard] | None:
+            shards = await self.shards()
+            folded = [-1 if s.watermark is None else s.watermark.sequence_number for s in shards]
+            done = all(f >= last for f, last in zip(folded, await self.last_sequence_numbers(), strict=True))
+            return shards if done and not any(s.outbox for s in shards) else None
+
+        try:
+            return await eventually(look, seconds)
+        except TimeoutError:
+            raise AssertionError(f"not settled within {seconds} s; the host's log:\n{self.log.getvalue()}") from None
+
+    @asynccontextmanager
+    async def graph(self) -> AsyncIterator[DigitalTwinsClient]:
+        """Open the graph with the official client."""
+        client = DigitalTwinsClient(
+            self.digital_twins.https_url, TestCredential(), connection_verify=str(self.certificates.ca_file)
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def eventually[T](look: Callable[[], object], seconds: float = 30) -> T:
+    """Look again until there is something to see: other processes do the work."""
+    async with asyncio.timeout(seconds):
+        while True:
+            seen = look()
+            if asyncio.iscoroutine(seen):
+                seen = await seen
+            if seen:
+                return seen
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running(folder: Path, *, partitioning: Partitioning = "device-id") -> AsyncIterator[Stack]:
+    """Run the services; the function app is for the test to start."""
+    async with AsyncExitStack() as stack:
+        certificates = ensure_certificates(folder / "tls")
+        hubs = [HubSpec("mailbox", PARTITIONS, ("functions", "gaps"))]
+        event_hubs = await stack.enter_async_context(EventHubs(folder / "event_hubs", hubs=hubs))
+
+        async def publish(event: RoutedEvent) -> None:
+            routed = HubEvent(event.body, event.annotations, event.properties, event.application_properties)
+            await event_hubs.publish("mailbox", routed, partition_key=event.partition_key)
+
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("REQUESTS_CA_BUNDLE", str(certificates.bundle_file))
+        services = Stack(
+            folder=folder,
+            certificates=certificates,
+            storage=await stack.enter_async_context(Azurite(folder / "azurite")),
+            event_hubs=event_hubs,
+            iot_hub=await stack.enter_async_context(
+                IotHub(
+                    folder / "iot_hub",
+                    certificates=certificates,
+                    publish=publish,
+                    host=None,
+                    partitioning=partitioning,
+                )
+            ),
+            digital_twins=await stack.enter_async_context(
+                DigitalTwins(folder / "digital_twins", certificates=certificates)
+            ),
+            identity=await stack.enter_async_context(Identity()),
+        )
+        await services.operate("model", "publish")
+        try:
+            yield services
+        finally:
+            sys.stdout.write(services.log.getvalue())  # shown where the test fails

@@ -1,0 +1,86 @@
+"""Stands between a worker and its storage, to be there in the instant that matters."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import ClientSession, web
+from yarl import URL
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
+
+
+@dataclass
+class Trap:
+    """Springs once, at the first request it matches.
+
+    Attributes
+    ----------
+    matches
+        Whether it is this request.
+    before
+        Done before the request is passed on; it may wait.
+    after
+        Done once the service has answered; the answer is then lost.
+    """
+
+    matches: Callable[[web.Request], bool]
+    before: Callable[[], Awaitable[None]] | None = None
+    after: Callable[[], None] | None = None
+    is_sprung: bool = False
+
+
+def is_append(request: web.Request) -> bool:
+    """Whether a request appends to a journal."""
+    return request.method == "PUT" and "comp=appendblock" in request.query_string and "/segments/" in request.path
+
+
+def keeps_letter(request: web.Request) -> bool:
+    """Whether a request delivers a dead letter, the first thing that leaves after a commit."""
+    return request.method == "PUT" and "/dead-letters/" in request.path
+
+
+class StorageProxy:
+    """A reverse proxy to Azurite's blob service; `traps` spring on requests that pass."""
+
+    def __init__(self, target: str) -> None:
+        self.traps: list[Trap] = []
+        self._target = target
+        self.url = ""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["StorageProxy"]:
+        """Listen while the context is entered."""
+        async with ClientSession(auto_decompress=False) as self._session:
+            app = web.Application(client_max_size=64 * 1024 * 1024)
+            app.router.add_route("*", "/{path:.*}", self._pass)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            try:
+                yield self
+            finally:
+                await runner.cleanup()
+
+    async def _pass(self, request: web.Request) -> web.Response:
+        trap = next((one for one in self.traps if not one.is_sprung and one.matches(request)), None)
+        if trap is not None:
+            trap.is_sprung = True
+            if trap.before is not None:
+                await trap.before()
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
+        async with self._session.request(
+            request.method,
+            URL(self._target + request.raw_path, encoded=True),
+            headers=headers,
+            data=await request.read(),
+            skip_auto_headers=("Content-Type", "Accept", "User-Agent"),
+        ) as answer:
+            body = await answer.read()
+            kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+        if trap is not None and trap.after is not None:
+            trap.after()
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(status=answer.status, headers=kept, body=body)
