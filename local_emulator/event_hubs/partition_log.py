@@ -97,11 +97,8 @@ class PartitionLog:
         if cursor.sequence >= self.next_sequence:
             return []
         segment = cursor.segment
-        if segment is None:
+        if segment is None or cursor.position >= segment.size:  # the next file, which may not be the neighbour
             segment = self._locate(cursor)
-        elif cursor.position >= segment.size:
-            segment = cursor.segment = self._segments[self._segments.index(segment) + 1]
-            cursor.position = 0
         chunk = segment.read(cursor.position, max_bytes)
         length = HEAD.size + int(HEAD.unpack_from(chunk)[0])
         if length > len(chunk):
@@ -150,9 +147,11 @@ class PartitionLog:
         firsts = [segment.first_sequence for segment in self._segments]
         at = bisect_left(firsts, cursor.sequence + 1) - 1
         segment = self._segments[at]
-        entry = segment.find(lambda each: each.sequence < cursor.sequence)
-        assert entry is not None, f"{segment.path} lacks sequence number {cursor.sequence}"
-        cursor.segment, cursor.position = segment, entry.offset - segment.first_offset
+        cursor.segment, cursor.position = segment, 0
+        if cursor.sequence > segment.first_sequence:
+            entry = segment.find(lambda each: each.sequence < cursor.sequence)
+            assert entry is not None, f"{segment.path} lacks sequence number {cursor.sequence}"
+            cursor.position = entry.offset - segment.first_offset
         return segment
 
 
