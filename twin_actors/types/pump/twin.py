@@ -262,18 +262,18 @@ SHOWN = {
 """Channel → property; in DTDL a Telemetry and a Property cannot share a name."""
 
 
-def properties(state: State) -> Mapping[str, PropertyValue]:
+def properties(state: State) -> Mapping[str, PropertyValue | None]:
     """Return what the graph shows."""
     if not state.time:
         return {}
     follows = follows_nameplate(state.symptoms)
-    shown: dict[str, PropertyValue] = {
+    shown: dict[str, PropertyValue | None] = {
         "isRunning": state.is_running,
         "isCalibrated": bool(state.symptoms) and all(one.is_calibrated for one in state.symptoms.values()),
         "followsNameplate": follows,
         "estimateQuality": state.estimate_quality,
         **{SHOWN[name]: value for name, value in state.last.items() if name in SHOWN},
-        **{name: value for name, value in state.estimates.items() if follows or name not in BY_NAMEPLATE},
+        **{name: value if follows or name not in BY_NAMEPLATE else None for name, value in state.estimates.items()},
     }
     if state.health is not None:
         shown["health"] = state.health
