@@ -97,7 +97,7 @@ def _answer(waiting: dict[int, KernelRequest]) -> list[tuple[int, Any]]:
     for (kernel, _), indices in groups.items():
         rows = [waiting[index].arguments for index in indices]
         try:
-            answers += zip(indices, call(kernel, rows), strict=True)
+            answers += list(zip(indices, call(kernel, rows), strict=True))  # all rows, or none
         except Exception as error:  # noqa: BLE001  a kernel's fault belongs to a row: find whose
             if len(rows) == 1:
                 answers.append((indices[0], error))

@@ -1,0 +1,63 @@
+"""All faults of the configuration are told at once."""
+
+import dataclasses
+
+import pytest
+
+from twin_actors.errors import SettingsError
+from twin_actors.settings import Connection, Settings, read_settings
+
+GOOD = {
+    "Mailbox": "Endpoint=sb://127.0.0.1;SharedAccessKeyName=a;SharedAccessKey=b",
+    "MailboxName": "mailbox",
+    "MailboxGapConsumerGroup": "gaps",
+    "JournalStorage__blobServiceUri": "https://account.blob.core.windows.net",
+    "JournalContainer": "journal",
+    "DigitalTwinsUrl": "https://instance.api.weu.digitaltwins.azure.net",
+}
+
+
+def test_good_settings_are_read() -> None:
+    """By connection string or by identity."""
+    settings = read_settings({**GOOD, "Other": "x"})
+    assert settings == Settings(
+        mailbox=Connection(connection_string=GOOD["Mailbox"]),
+        mailbox_name="mailbox",
+        gap_consumer_group="gaps",
+        journal_storage=Connection(address="https://account.blob.core.windows.net"),
+        journal_container="journal",
+        digital_twins_url=GOOD["DigitalTwinsUrl"],
+    )
+    assert len(dataclasses.fields(settings)) < 25
+
+
+def test_every_fault_is_told() -> None:
+    """An empty environment has them all."""
+    with pytest.raises(SettingsError) as raised:
+        read_settings({})
+    assert len(raised.value.faults) == len(dataclasses.fields(Settings))
+    assert all(any(name in fault for fault in raised.value.faults) for name in ("Mailbox", "JournalStorage"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"MailboxName": " "}, "MailboxName is not set"),
+        ({"Mailbox__fullyQualifiedNamespace": "n"}, "both are"),
+        ({"JournalStorage__blobServiceUri": ""}, "neither is"),
+        ({"DigitalTwinsUrl": "http://instance"}, "https://"),
+    ],
+)
+def test_one_fault(changes: dict[str, str], word: str) -> None:
+    """Says what is wrong, and with what."""
+    with pytest.raises(SettingsError) as raised:
+        read_settings({**GOOD, **changes})
+    (fault,) = raised.value.faults
+    assert word in fault
+
+
+def test_secrets_are_not_in_the_text() -> None:
+    """A connection string that is set twice is not printed."""
+    with pytest.raises(SettingsError) as raised:
+        read_settings({**GOOD, "Mailbox__fullyQualifiedNamespace": "n"})
+    assert "SharedAccessKey=b" not in str(raised.value)
