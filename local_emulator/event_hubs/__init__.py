@@ -94,6 +94,10 @@ class EventHubs:
             raise errors.message_too_large(0, size, MAX_MESSAGE_BYTES)
         append(target.choose(partition_key) if partition_id is None else target.partition(partition_id), [encoded])
 
+    def last_sequence_number(self, hub: str, partition_id: str) -> int:
+        """Return the sequence number of a partition's newest event, -1 before the first."""
+        return self._namespace.hub(hub).partition(partition_id).log.next_sequence - 1
+
     def expire(self, hub: str, partition_id: str, before_sequence_number: int) -> None:
         """Drop a partition's events below a sequence number, as retention does."""
         self._namespace.hub(hub).partition(partition_id).log.expire(before_sequence_number)
