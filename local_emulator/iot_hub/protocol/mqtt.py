@@ -82,19 +82,27 @@ class MqttConnection(asyncio.Protocol):
             return
         self._buffer += data
         is_introduced = self._visitor is not None or bool(self._waiting)
+        if not is_introduced and not self._buffer.startswith(packets.CONNECT_HEADER):
+            self.kick("the first packet is not CONNECT")
+            return
         try:
             taken = packets.take_packets(self._buffer, MAX_PACKET_BYTES if is_introduced else MAX_CONNECT_BYTES)
         except ProtocolViolation as violation:
             self.kick(str(violation))
             return
         self._waiting.extend(taken)
-        self._start_work()
+        self._go_on()
         self._regulate_reading()
 
-    def _start_work(self) -> None:
-        if self._worker is None and (self._waiting or self._is_lost):
+    def _go_on(self) -> None:
+        """See that what waits is worked on, and end when nothing more can come."""
+        if self._worker is not None:
+            return
+        if self._waiting or (self._is_lost and self._will is not None):
             self._worker = self._loop.create_task(self._work())
             self._worker.add_done_callback(self._after_work)
+        elif self._is_lost:
+            self._on_end(self)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -104,11 +112,13 @@ class MqttConnection(asyncio.Protocol):
             except ConnectionRefused as refused:
                 logger.info("Refused a connection: %s", refused)
                 self._write(packets.connect_acknowledgement(refused.code))
+                self._waiting.clear()
                 self._close()
             except (ProtocolViolation, HubError) as violation:
                 self.kick(str(violation))
             self._regulate_reading()
-        if self._is_lost and self._visitor is not None and self._will is not None:
+        if self._is_lost and self._will is not None:
+            assert self._visitor is not None
             will, self._will = self._will, None
             async with self._visitor.session.in_order:
                 await telemetry.send_will(self._hub, self._visitor, will)
@@ -119,8 +129,7 @@ class MqttConnection(asyncio.Protocol):
             # The stream did not take a message: without an acknowledgement the device sends it again.
             logger.error("A message of %s could not be handled", self._name, exc_info=error)
             self.kick("a message could not be handled")
-        if self._is_lost:
-            self._on_end(self)
+        self._go_on()  # more may have come after the worker looked for the last time
 
     async def _handle(self, packet: Packet) -> None:
         visitor = self._visitor
@@ -241,7 +250,7 @@ class MqttConnection(asyncio.Protocol):
             logger.info("Lost the connection of %s: %s", self._name, exc)
         self._close()
         self._is_lost = True
-        self._start_work()
+        self._go_on()
 
     def withhold(self) -> None:
         """Behave as a network that drops all packets: read nothing, keep what is written."""

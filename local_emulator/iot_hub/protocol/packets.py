@@ -65,6 +65,7 @@ class Disconnect(msgspec.Struct, frozen=True):
 
 Packet = Connect | Publish | Subscribe | Unsubscribe | PublishAcknowledgement | PingRequest | Disconnect
 
+CONNECT_HEADER = b"\x10"
 PING_RESPONSE = b"\xd0\x00"
 
 

@@ -103,8 +103,9 @@ def test_model_id_is_announced(hub: HubThread, new_device: NewDevice) -> None:
     (event,) = hub.stream.wait_for(1)
     assert event.annotations["dt-dataschema"] == model
     assert hub.registry.get_twin("pump-1").additional_properties["modelId"] == model
-    with hub.connected("pump-1") as plain:
-        plain.send(publish_packet(TOPIC))
+    hub.registry.create_device_with_sas("pump-2", None, None, "enabled")
+    with hub.connected("pump-2") as plain:
+        plain.send(publish_packet("devices/pump-2/messages/events/"))
         plain.ping()
     assert "dt-dataschema" not in hub.stream.wait_for(2)[1].annotations
 
