@@ -36,7 +36,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOOTSTRAP = (
     "import sys; sys.path.append(sys.argv[1]); from local_emulator.functions_host.worker import main; main(sys.argv[2])"
 )
-_FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_AFTER = 0.5, 8.0, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_AFTER = 0.5, 4.0, 5.0
 _EXIT_SECONDS = 10.0
 _CHUNK = 65536
 
