@@ -1,0 +1,188 @@
+"""A group of simulated pumps: physics of the reference pump, wear, and sensors with noise.
+
+All pumps take a step in the same few array operations. Each pumps from an open tank through a valve into
+a pipe: level, valve, speed and temperatures wander slowly about their usual values. What is worn shows as
+it would on a machine:
+
+=========  =======================================================================================
+impeller   lowers the head at every flow by the worn part, costs efficiency, adds imbalance
+bearing    raises friction, and with it bearing and oil temperature; raises vibration, and what
+           accelerometers hear more than what velocity shows
+seal       lets water leak between the pump and its flow meter
+=========  =======================================================================================
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.hydraulics import REFERENCE_PUMP, operating_point, pump_performance, water_properties
+from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_temperatures
+from local_emulator.devices.wear import Wear
+
+type Column = npt.NDArray[np.float64]
+
+MODEL = "dtmi:twinfold:Pump;1"
+
+GRAVITY = 9.80665
+KELVIN = 273.15
+RPM = 30.0 / math.pi  # in one radian a second
+AIR_PRESSURE = 101_325.0
+MAINS_VOLTAGE = 400.0
+POWER_FACTOR = 0.86
+
+STATIC_HEAD = 12.0  # [m] between the tanks
+OPEN_RESISTANCE = 26_000.0  # [s²/m⁵] of the pipe with an open valve: 80 m³/h at 0.8 of its opening
+
+WANDERING = {
+    # what: usual value, scatter, seconds over which it forgets, least, most
+    "speed": (0.97, 0.015, 900.0, 0.85, 1.03),  # of the rated one
+    "valve": (0.80, 0.06, 600.0, 0.45, 1.0),
+    "level": (2.0, 0.3, 1800.0, 0.8, 3.5),  # [m] of water above the suction flange
+    "water": (18.0, 1.5, 7200.0, 5.0, 35.0),  # [°C]
+    "air": (21.0, 2.0, 7200.0, 5.0, 40.0),  # [°C]
+    "mains": (MAINS_VOLTAGE, 2.0, 300.0, 380.0, 420.0),  # [V]
+}
+
+NOISE = {
+    # channel: standard deviation of its sensor, as a part of the value, and in the unit of the channel
+    "speed": (0.0, 0.5),
+    "flow": (0.003, 0.02),
+    "suctionPressure": (0.0, 0.15),
+    "dischargePressure": (0.0, 0.5),
+    "power": (0.003, 0.0),
+    "current": (0.003, 0.0),
+    "voltage": (0.0005, 0.0),
+    "motorTemperature": (0.0, 0.1),
+    "bearingTemperature": (0.0, 0.1),
+    "oilTemperature": (0.0, 0.1),
+    "fluidTemperature": (0.0, 0.05),
+    "ambientTemperature": (0.0, 0.1),
+    "vibration": (0.04, 0.0),
+    "acceleration1": (0.04, 0.0),
+    "acceleration2": (0.04, 0.0),
+}
+DECIMALS = 4
+
+LONG = 1e9  # [s], after which every temperature is steady
+
+
+class PumpGroup:
+    """Pumps that run side by side; the same seed, sizes and steps give the same numbers.
+
+    Parameters
+    ----------
+    count : int
+    seed : int
+    acceleration : float or array
+        How many times faster than real each pump wears; nothing else goes faster.
+    wear : Wear, optional
+        What is worn already; new pumps if absent.
+    """
+
+    def __init__(
+        self, count: int, *, seed: int = 0, acceleration: float | Column = 1.0, wear: Wear | None = None
+    ) -> None:
+        self._random = np.random.default_rng(seed)
+        self.wear = wear if wear is not None else Wear.new(count)
+        self._acceleration = np.broadcast_to(np.asarray(acceleration, dtype=np.float64), count)
+        self._lifetime = self._random.lognormal(0.0, 0.25, count)
+        self._nameplate = [np.full(count, value) for value in REFERENCE_PUMP]
+        self._machine = [np.full(count, value) for value in REFERENCE_MACHINE]
+        usual, self._scatter, self._memory, self._least, self._most = (
+            np.array(column)[:, np.newaxis] for column in zip(*WANDERING.values(), strict=True)
+        )
+        self._usual = np.broadcast_to(usual, (len(WANDERING), count))
+        self._wandering = self._clip(self._usual + self._scatter * self._normal(len(WANDERING)))
+        cold = np.full(count, 20.0 + KELVIN)
+        self._temperatures = (cold, cold, cold)
+        self._measure(self._state(), LONG)  # they have been running for hours
+
+    def step(self, seconds: float) -> dict[str, Column]:
+        """Let time pass; return what the sensors show then: channel → a value of each pump."""
+        forget = math.e ** (-seconds / self._memory)
+        drift = self._normal(len(WANDERING)) * self._scatter * np.sqrt(1.0 - forget * forget)
+        self._wandering = self._clip(self._usual + (self._wandering - self._usual) * forget + drift)
+        state = self._state()
+        self.wear = self.wear.after(seconds * self._acceleration * state["speed"] / self._lifetime)
+        channels = self._measure(state, seconds)
+        part, unit = (np.array(column)[:, np.newaxis] for column in zip(*NOISE.values(), strict=True))
+        true = np.array([channels[name] for name in NOISE])
+        noise = self._normal(len(NOISE)) * np.hypot(part * true, unit)
+        shown = np.round(true + noise, DECIMALS)
+        return dict(zip(NOISE, shown, strict=True))
+
+    def _normal(self, rows: int) -> Column:
+        return self._random.standard_normal((rows, self._lifetime.size))
+
+    def _clip(self, values: Column) -> Column:
+        return np.clip(values, self._least, self._most)
+
+    def _state(self) -> dict[str, Column]:
+        return dict(zip(WANDERING, self._wandering, strict=True))
+
+    def _measure(self, state: dict[str, Column], seconds: float) -> dict[str, Column]:
+        """Return the true values, in the units of the channels, and bring the temperatures forward."""
+        ratio = state["speed"]
+        speed = ratio * REFERENCE_PUMP.rated_speed
+        flow, head, shaft_power, density = self._hydraulics(state, speed)
+        # What the bearing wastes beyond a new one's comes on top of the shaft power of the curve.
+        friction = REFERENCE_FRICTION * ratio * ratio * self.wear.friction
+        spare = friction - REFERENCE_FRICTION * ratio * ratio
+        power = (shaft_power + spare) / REFERENCE_PUMP.motor_efficiency
+        motor, bearing, oil = self._heat(state, power, friction, seconds)
+        suction = AIR_PRESSURE + density * GRAVITY * state["level"]
+        widening = REFERENCE_PUMP.discharge_area**-2 - REFERENCE_PUMP.suction_area**-2
+        gained = density * GRAVITY * (head - flow * flow / (2.0 * GRAVITY) * widening)
+        relative_flow = flow / (REFERENCE_PUMP.best_flow * ratio)
+        vibration = (1.0 + 1.2 * (relative_flow - 1.0) ** 2) * ratio * ratio + self.wear.vibration
+        shaking = vibration * 1e-3 * speed / GRAVITY
+        return {
+            "speed": speed * RPM,
+            "flow": flow * 3600.0 * (1.0 - self.wear.leak),
+            "suctionPressure": suction / 1e3,
+            "dischargePressure": (suction + gained) / 1e3,
+            "power": power / 1e3,
+            "current": power / (math.sqrt(3.0) * state["mains"] * POWER_FACTOR),
+            "voltage": state["mains"],
+            "motorTemperature": motor - KELVIN,
+            "bearingTemperature": bearing - KELVIN,
+            "oilTemperature": oil - KELVIN,
+            "fluidTemperature": state["water"],
+            "ambientTemperature": state["air"],
+            "vibration": vibration,
+            "acceleration1": shaking + self.wear.impacts,
+            "acceleration2": 0.7 * shaking + 0.3 * self.wear.impacts,
+        }
+
+    def _hydraulics(self, state: dict[str, Column], speed: Column) -> tuple[Column, Column, Column, Column]:
+        """Return flow through the pump, its head, its shaft power and the density of the water."""
+        rated, shutoff, slope, coefficient, exponent, best_flow, best_efficiency, *_ = self._nameplate
+        left = self.wear.head
+        resistance = OPEN_RESISTANCE / state["valve"] ** 2
+        static = STATIC_HEAD - state["level"]
+        point = operating_point(
+            speed, rated, shutoff * left, slope * left, coefficient * left, exponent,
+            static, resistance, np.full_like(speed, 2.0),
+        )  # fmt: skip
+        density = water_properties(state["water"] + KELVIN).density
+        new = pump_performance(
+            speed, point.flow, density, rated, shutoff, slope, coefficient, exponent, best_flow, best_efficiency
+        )
+        return point.flow, point.head, new.shaft_power * self.wear.power, density
+
+    def _heat(
+        self, state: dict[str, Column], power: Column, friction: Column, seconds: float
+    ) -> tuple[Column, Column, Column]:
+        after = machine_temperatures(
+            *self._temperatures,
+            (1.0 - REFERENCE_PUMP.motor_efficiency) * power,
+            friction,
+            state["air"] + KELVIN,
+            state["water"] + KELVIN,
+            np.full_like(power, seconds),
+            *self._machine,
+        )
+        self._temperatures = (after.motor, after.bearing, after.oil)
+        return self._temperatures
