@@ -271,6 +271,7 @@ class MqttConnection(asyncio.Protocol):
         """Break the connection off as a network would that resets it."""
         self._withheld = None
         self._waiting.clear()
+        self._close()
         self._transport.abort()
 
     async def stop(self) -> None:

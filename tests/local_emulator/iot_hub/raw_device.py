@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import queue
 import ssl
 import struct
 import time
@@ -172,3 +173,11 @@ def eventually(condition: Callable[[], object], *, seconds: float = SECONDS) -> 
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def next_with(patches: "queue.Queue[dict[str, object]]", name: str) -> dict[str, object]:
+    """The next change that an SDK heard of and that has this name; it makes up others when it reconnects."""
+    while True:
+        patch = patches.get(timeout=SECONDS)
+        if name in patch:
+            return patch

@@ -72,6 +72,7 @@ async def test_async_sdk_receives_what_was_queued(hub: HubThread, new_async_devi
     device.on_message_received = lambda message: received.put(message.data)
     await device.connect()
     assert [received.get(timeout=SECONDS) for _ in range(3)] == [b"0", b"1", b"2"]
+    eventually(lambda: _queue_length(hub) == 0)
     assert hub.kick("pump-1")
     _send(hub, "after the drop")
     assert received.get(timeout=SECONDS) == b"after the drop"
