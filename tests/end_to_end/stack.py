@@ -126,7 +126,11 @@ class Stack:
             self.event_hubs.connection_string, "$Default", eventhub_name="mailbox"
         )
         async with client:
-            return [await client.get_partition_properties(str(partition)) for partition in range(PARTITIONS)]
+            return list(
+                await asyncio.gather(
+                    *(client.get_partition_properties(str(partition)) for partition in range(PARTITIONS))
+                )
+            )
 
     async def last_sequence_numbers(self) -> list[int]:
         """Return the newest event of each partition of the mailbox."""
