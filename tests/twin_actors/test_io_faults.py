@@ -12,12 +12,15 @@ from collections.abc import Mapping
 
 import msgspec
 import pytest
+from azure.storage.blob.aio import ContainerClient
 
 from tests.twin_actors.faults import Fault, Fuse, Killed
 from tests.twin_actors.world import PROBE, TYPES, World, balance, heard_of, same, telemetry, twin_at
 from twin_actors.commit import Claim, Commit, Record, Seal, decode
 from twin_actors.errors import TwinfoldError
 from twin_actors.identity import home_partition
+from twin_actors.journals import Journal
+from twin_actors.journals.blob import BlobJournal
 from twin_actors.messages import KIND, LETTER, Event, Forward, Kind
 from twin_actors.outbox import letter_path
 from twin_actors.ownership import Limits, segment_path
@@ -118,9 +121,9 @@ def test_the_scenario_has_every_kind_of_call() -> None:
     assert sum(name == "write" for name in CALLS) >= 7  # snapshots and manifests among them
 
 
-async def play(faults: Mapping[int, Fault]) -> None:
+async def play(faults: Mapping[int, Fault], journal: Journal | None = None) -> None:
     """Play the scenario with faults, and check the promises."""
-    world = World(known=(NEAR, FAR))
+    world = World(journal=journal, known=(NEAR, FAR))
     try:
         await scenario(world, Host(world, Fuse(world, faults)))
         await settle(world)
@@ -143,6 +146,16 @@ async def test_no_two_faults_break_a_promise() -> None:
     for _ in range(500):
         first = seeded.randint(1, len(CALLS))
         await play({first: seeded.choice(list(Fault)), first + seeded.randint(1, 8): seeded.choice(list(Fault))})
+
+
+@pytest.mark.parametrize("fault", [Fault.UNANSWERED, Fault.RIVAL_AFTER, Fault.KILLED_AFTER])
+async def test_nor_on_blob_storage(fault: Fault, storage: str) -> None:
+    """The same journal as on Azure, for some of the calls."""
+    for at in range(3, len(CALLS), 21):
+        name = f"{fault.name.lower().replace('_', '-')}-{at}"
+        async with ContainerClient.from_connection_string(storage, name, retry_total=0) as container:
+            await container.create_container()
+            await play({at: fault}, BlobJournal(container))
 
 
 async def settle(world: World) -> None:

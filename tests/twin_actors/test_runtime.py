@@ -160,8 +160,11 @@ class TestGaps:
         events = world.put(0, *(telemetry(NEAR, number) for number in range(5)))
         await runtime.deliver(0, events[:1])
         await world.runtime().deliver(0, events[:4])
+        reads = []
+        world.mailbox.read = lambda *gap: reads.append(gap)
         with pytest.raises(Fenced):
             await runtime.deliver(0, events[4:])
+        assert reads == []
         await runtime.deliver(0, events[4:])
         assert world.heard(runtime, NEAR) == [0, 1, 2, 3, 4]
         assert "healed" not in shard_of(runtime).totals
