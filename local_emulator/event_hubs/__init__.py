@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from local_emulator.event_hubs import errors
-from local_emulator.event_hubs.claims import KEY, KEY_NAME
+from local_emulator.event_hubs.claims import KEY, KEY_NAME, covers
 from local_emulator.event_hubs.consumer import MAX_MESSAGE_BYTES
 from local_emulator.event_hubs.handlers import Handlers, append
 from local_emulator.event_hubs.message import HubEvent, encode_event
@@ -107,8 +107,10 @@ class EventHubs:
         self._namespace.create(spec)
 
     def delete_hub(self, hub: str) -> None:
-        """Delete a hub with all its events; clients are cut off, and find it gone."""
-        self.drop_connections()
+        """Delete a hub with all its events; links to it are closed, and new ones find it gone."""
+        gone = errors.not_found(hub)
+        for connection in tuple(self.connections):
+            connection.detach_links(lambda resource: covers(hub.lower(), resource), lambda _: gone)
         self._namespace.delete(hub)
 
     def drop_connections(self) -> None:

@@ -32,7 +32,7 @@ class Link:
         self.session = session
         self.attach = attach
         self.handle = attach.handle
-        self.resource = resource  # the hub that a token must be valid for; None for the service's own nodes
+        self.resource = resource  # the path that a token must be valid for; None for the service's own nodes
 
     def opened(self) -> None:
         """Act once the client has been told that the link stands."""

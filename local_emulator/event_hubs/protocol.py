@@ -10,6 +10,7 @@ from local_emulator.event_hubs.claims import Claims
 from local_emulator.event_hubs.codec import DecodeError
 from local_emulator.event_hubs.errors import AmqpError
 from local_emulator.event_hubs.frames import Fields
+from local_emulator.event_hubs.links import Link
 from local_emulator.event_hubs.session import Node, Session
 
 IDLE_SECONDS = 120.0
@@ -107,14 +108,20 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
         self._release()
 
+    def detach_links(self, is_affected: Callable[[str], bool], error: Callable[[Link], AmqpError]) -> None:
+        """Close the links to some resources from our side."""
+        for session in tuple(self._sessions.values()):
+            for link in tuple(session.links.values()):
+                if link.resource is not None and is_affected(link.resource):
+                    link.detach(error(link))
+
     def watch_expiry(self) -> None:
         """Close links when the tokens that allowed them end."""
         seconds = self.claims.next_expiry()
-        for session in self._sessions.values():
-            for link in tuple(session.links.values()):
-                if link.resource is not None and not self.claims.allow(link.resource):
-                    claim = "Listen" if link.attach.client_receives else "Send"
-                    link.detach(errors.unauthorized(claim, link.resource))
+        self.detach_links(
+            lambda resource: not self.claims.allow(resource),
+            lambda link: errors.unauthorized("Listen" if link.attach.client_receives else "Send", link.attach.address),
+        )
         if seconds is not None:
             self._set_timer("expiry", seconds, self.watch_expiry)
 

@@ -201,7 +201,7 @@ def test_hub_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "count"), [("a/b", 1), ("..", 1), ("", 1), ("h", 0), ("h", 33)])
 def test_hub_specification_is_checked(name: str, count: int) -> None:
     """Names that could leave the folder, and partition counts that Azure refuses, are errors."""
-    with pytest.raises(ValueError, match="cannot name|must be 1 to 32"):
+    with pytest.raises(ValueError, match=r"cannot name|must be 1 to 32"):
         HubSpec(name, count)
 
 

@@ -2,34 +2,21 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.eventhub import EventData, EventHubConsumerClient
 
-from local_emulator.event_hubs import EventHubs, HubEvent
+from local_emulator.event_hubs import HubEvent
 from local_emulator.event_hubs.errors import AmqpError
 
-from .conftest import HUB, SDK_DROPS_SOCKETS, SECONDS, Consumer, Read, Refusal
-
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_DROPS_SOCKETS]
-
-type Bodies = Callable[[list[EventData]], list[str]]
+from .conftest import HUB, SECONDS, World, bodies, side_by_side, until
 
 
-async def publish(event_hubs: EventHubs, partition_id: str, *texts: str) -> None:
-    """Put texts into a partition."""
-    for text in texts:
-        await event_hubs.publish(HUB, HubEvent(text.encode()), partition_id=partition_id)
-
-
-async def test_start_positions(
-    event_hubs: EventHubs, read: Read, more_partitions: Callable[[int], list[str]], bodies: Bodies
-) -> None:
+@side_by_side
+async def test_start_positions(world: World) -> None:
     """Every way to say where to start, exclusive and inclusive."""
     past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=1)
-    offsets: list[str] = []
     cases: list[tuple[object, bool, list[str]]] = [
         ("-1", False, ["a", "b", "c", "d"]),
         (-1, False, ["a", "b", "c", "d"]),
@@ -43,15 +30,15 @@ async def test_start_positions(
         ("@latest", False, ["late"]),
         (future, True, ["late"]),
     ]
-    partitions = more_partitions(len(cases))
+    partitions = [world.partition() for _ in cases]
     for partition_id in partitions:
-        await publish(event_hubs, partition_id, "a", "b", "c", "d")
-    offsets = [str(event.offset) for event in await read(partitions[0], 4)]
+        await world.publish(partition_id, "a", "b", "c", "d")
+    offsets = [str(event.offset) for event in await world.read(partitions[0], 4)]
     assert int(offsets[0]) < 100 < int(offsets[1])
 
     waiting = asyncio.gather(
         *(
-            read(
+            world.read(
                 partition_id,
                 len(expected),
                 starting_position=offsets[2] if position == "offset of c" else position,
@@ -62,32 +49,24 @@ async def test_start_positions(
     )
     for partition_id, (_, _, expected) in zip(partitions, cases, strict=True):
         if expected == ["late"]:
-            await _until_read(event_hubs, partition_id)
-            await publish(event_hubs, partition_id, "late")
+            log = world.service._namespace.hub(HUB).partition(partition_id).log
+            await until(lambda log=log: bool(log.on_append))  # a receiver listens
+            await world.publish(partition_id, "late")
     results = await waiting
 
     assert [bodies(events) for events in results] == [expected for _, _, expected in cases]
 
 
-async def _until_read(event_hubs: EventHubs, partition_id: str) -> None:
-    """Wait until a receiver listens to a partition."""
-    log = event_hubs._namespace.hub(HUB).partition(partition_id).log
-    async with asyncio.timeout(SECONDS):
-        while not log.on_append:
-            await asyncio.sleep(0.02)
-
-
-async def test_refused_links(
-    event_hubs: EventHubs, refusal: Refusal, more_partitions: Callable[[int], list[str]]
-) -> None:
+@side_by_side
+async def test_refused_links(world: World) -> None:
     """Positions behind the end, as left by checkpoints that outlived their hub; groups that are not there."""
-    full, empty = more_partitions(2)
-    await publish(event_hubs, full, "a", "b")
+    full, empty = world.partition(), world.partition()
+    await world.publish(full, "a", "b")
     past_offset, past_sequence, nothing_yet, no_group = await asyncio.gather(
-        refusal(full, starting_position="500"),
-        refusal(full, starting_position=2),
-        refusal(empty, starting_position="0"),
-        refusal(full, group="nobody"),
+        world.refusal(full, starting_position="500"),
+        world.refusal(full, starting_position=2),
+        world.refusal(empty, starting_position="0"),
+        world.refusal(full, group="nobody"),
     )
 
     assert "The supplied offset '500' is invalid. The last offset in the system is '1" in past_offset.message
@@ -101,40 +80,40 @@ async def test_refused_links(
     assert "could not be found" in no_group.message
 
 
-async def test_expired_events_are_jumped_over(
-    event_hubs: EventHubs, read: Read, consumer: Consumer, partition: str, bodies: Bodies
-) -> None:
+@side_by_side
+async def test_expired_events_are_jumped_over(world: World) -> None:
     """Expiry moves the beginning; a reader from before it starts there, and numbers go on."""
-    await publish(event_hubs, partition, *"abcdef")
-    event_hubs.expire(HUB, partition, 4)
+    partition = world.partition()
+    await world.publish(partition, *"abcdef")
+    world.service.expire(HUB, partition, 4)
 
-    assert bodies(await read(partition, 2)) == ["e", "f"]
-    assert [event.sequence_number for event in await read(partition, 2, starting_position=1)] == [4, 5]
+    assert bodies(await world.read(partition, 2)) == ["e", "f"]
+    assert [event.sequence_number for event in await world.read(partition, 2, starting_position=1)] == [4, 5]
 
-    event_hubs.expire(HUB, partition, 99)  # everything there is
-    async with consumer() as client:
+    world.service.expire(HUB, partition, 99)  # everything there is
+    async with world.consumer() as client:
         gone = await client.get_partition_properties(partition)
-        await publish(event_hubs, partition, "g")
+        await world.publish(partition, "g")
         back = await client.get_partition_properties(partition)
     assert gone["is_empty"]
     assert (gone["beginning_sequence_number"], gone["last_enqueued_sequence_number"]) == (6, 5)
     assert not back["is_empty"]
     assert (back["beginning_sequence_number"], back["last_enqueued_sequence_number"]) == (6, 6)
-    assert bodies(await read(partition, 1, starting_position=5)) == ["g"]
+    assert bodies(await world.read(partition, 1, starting_position=5)) == ["g"]
 
 
-async def test_last_enqueued_properties_come_with_events(
-    event_hubs: EventHubs, consumer: Consumer, partition: str
-) -> None:
+@side_by_side
+async def test_last_enqueued_properties_come_with_events(world: World) -> None:
     """A receiver that asks for it learns how far the partition has got."""
-    await publish(event_hubs, partition, "a", "b", "c")
+    partition = world.partition()
+    await world.publish(partition, "a", "b", "c")
     seen = asyncio.get_running_loop().create_future()
 
     async def on_event(context: object, event: EventData | None) -> None:
         if not seen.done():
             seen.set_result((context.last_enqueued_event_properties, event))  # type: ignore[attr-defined]
 
-    client = consumer()
+    client = world.consumer()
     receiving = asyncio.create_task(
         client.receive(
             on_event, partition_id=partition, starting_position="-1", track_last_enqueued_event_properties=True
@@ -152,8 +131,10 @@ async def test_last_enqueued_properties_come_with_events(
     assert properties["retrieval_time"] >= properties["enqueued_time"]
 
 
-async def test_published_events_look_like_routed_ones(event_hubs: EventHubs, read: Read, partition: str) -> None:
+@side_by_side
+async def test_published_events_look_like_routed_ones(world: World) -> None:
     """What code publishes has typed annotations, properties and application properties."""
+    partition = world.partition()
     moment = datetime(2026, 5, 4, 3, 2, 1, 250_000, tzinfo=UTC)
     event = HubEvent(
         b"{}",
@@ -173,9 +154,9 @@ async def test_published_events_look_like_routed_ones(event_hubs: EventHubs, rea
         },
         application_properties={"level": "high"},
     )
-    await event_hubs.publish(HUB, event, partition_id=partition, partition_key="pump-1")
+    await world.service.publish(HUB, event, partition_id=partition, partition_key="pump-1")
 
-    received = (await read(partition, 1))[0]
+    received = (await world.read(partition, 1))[0]
 
     milliseconds = int(moment.timestamp() * 1000)
     annotations = received.raw_amqp_message.annotations
@@ -193,22 +174,25 @@ async def test_published_events_look_like_routed_ones(event_hubs: EventHubs, rea
     assert received.properties == {b"level": b"high"}
 
 
-async def test_publish_says_what_is_wrong(event_hubs: EventHubs) -> None:
+@side_by_side
+async def test_publish_says_what_is_wrong(world: World) -> None:
     """Unknown hubs, partitions and properties, and events above the limit, are refused."""
     with pytest.raises(AmqpError, match="could not be found"):
-        await event_hubs.publish("nowhere", HubEvent(b""))
+        await world.service.publish("nowhere", HubEvent(b""))
     with pytest.raises(AmqpError, match="partition '32' is invalid"):
-        await event_hubs.publish(HUB, HubEvent(b""), partition_id="32")
+        await world.service.publish(HUB, HubEvent(b""), partition_id="32")
     with pytest.raises(ValueError, match="colour"):
-        await event_hubs.publish(HUB, HubEvent(b"", properties={"colour": "red"}))
+        await world.service.publish(HUB, HubEvent(b"", properties={"colour": "red"}))
     with pytest.raises(AmqpError, match="exceeds the limit"):
-        await event_hubs.publish(HUB, HubEvent(b"x" * 1_100_000))
+        await world.service.publish(HUB, HubEvent(b"x" * 1_100_000))
 
 
-async def test_synchronous_client_receives_a_backlog(event_hubs: EventHubs, partition: str) -> None:
+@side_by_side
+async def test_synchronous_client_receives_a_backlog(world: World) -> None:
     """Several segments' worth of events, in order, with a small prefetch and thus many grants of credit."""
+    partition = world.partition()
     texts = [f"{number:06}" + "x" * 2000 for number in range(6000)]
-    await publish(event_hubs, partition, *texts)
+    await world.publish(partition, *texts)
     received: list[str] = []
     done = threading.Event()
 
@@ -218,7 +202,7 @@ async def test_synchronous_client_receives_a_backlog(event_hubs: EventHubs, part
             done.set()
 
     client = EventHubConsumerClient.from_connection_string(
-        event_hubs.connection_string, "$Default", eventhub_name=HUB, retry_total=0
+        world.service.connection_string, "$Default", eventhub_name=HUB, retry_total=0
     )
     receiving = asyncio.create_task(
         asyncio.to_thread(client.receive_batch, on_batch, partition_id=partition, starting_position="-1", prefetch=1000)

@@ -1,34 +1,30 @@
 """Sending: single events, batches, keys, ids, limits, throttling."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from azure.eventhub import EventData, EventHubProducerClient
+from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.aio import EventHubProducerClient as AioProducer
 from azure.eventhub.amqp import AmqpAnnotatedMessage
 from azure.eventhub.exceptions import EventDataSendError
 
-from local_emulator.event_hubs import EventHubs
+from local_emulator.event_hubs import EventHubs, HubSpec
 from local_emulator.event_hubs.partition_key import partition_of
 
-from .conftest import HUB, SDK_DROPS_SOCKETS, Read
-
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_DROPS_SOCKETS]
-
-type Bodies = Callable[[list[EventData]], list[str]]
+from .conftest import HUB, World, bodies, receive, side_by_side
 
 
-async def test_batch_goes_to_its_partition_in_order(
-    producer: AioProducer, read: Read, partition: str, bodies: Bodies
-) -> None:
+@side_by_side
+async def test_batch_goes_to_its_partition_in_order(world: World) -> None:
     """A batch keeps its order and is numbered from zero; offsets grow."""
-    batch = await producer.create_batch(partition_id=partition)
+    partition = world.partition()
+    batch = await world.producer.create_batch(partition_id=partition)
     for number in range(100):
         batch.add(EventData(f"event {number}"))
-    await producer.send_batch(batch)
+    await world.producer.send_batch(batch)
 
-    events = await read(partition, 100)
+    events = await world.read(partition, 100)
 
     assert bodies(events) == [f"event {number}" for number in range(100)]
     assert [event.sequence_number for event in events] == list(range(100))
@@ -37,12 +33,13 @@ async def test_batch_goes_to_its_partition_in_order(
     assert offsets[0] == 0
 
 
-async def test_key_decides_the_partition(event_hubs: EventHubs, read: Read, bodies: Bodies) -> None:
+@side_by_side
+async def test_key_decides_the_partition(world: World) -> None:
     """Events with a key go where the service's hash says, and show the key; without, partitions take turns."""
     keys = ("7", "131", "FWfAT", "Zürich", "machine-3")
-    logs = [partition.log for partition in event_hubs._namespace.hub("small").partitions]
+    logs = [partition.log for partition in world.service._namespace.hub("small").partitions]
     async with AioProducer.from_connection_string(
-        event_hubs.connection_string, eventhub_name="small", retry_total=0
+        world.service.connection_string, eventhub_name="small", retry_total=0
     ) as producer:
         for key in keys:
             await producer.send_event(EventData(f"single {key}"), partition_key=key)
@@ -57,21 +54,21 @@ async def test_key_decides_the_partition(event_hubs: EventHubs, read: Read, bodi
         for number in range(4)
     ]
     received = await asyncio.gather(
-        *(read(str(number), len(texts) + 2, hub="small") for number, texts in enumerate(expected))
+        *(world.read(str(number), len(texts) + 2, hub="small") for number, texts in enumerate(expected))
     )
     for events, texts in zip(received, expected, strict=True):
         assert bodies(events)[:-2] == texts
         assert [event.partition_key for event in events[:-2]] == [text.partition(" ")[2].encode() for text in texts]
 
 
-async def test_large_batch_comes_in_many_frames(
-    event_hubs: EventHubs, read: Read, partition: str, bodies: Bodies
-) -> None:
+@side_by_side
+async def test_large_batch_comes_in_many_frames(world: World) -> None:
     """A batch near 1 MiB, sent by the synchronous client, arrives whole."""
+    partition = world.partition()
 
     def send() -> int:
         with EventHubProducerClient.from_connection_string(
-            event_hubs.connection_string, eventhub_name=HUB, retry_total=0
+            world.service.connection_string, eventhub_name=HUB, retry_total=0
         ) as client:
             batch = client.create_batch(partition_id=partition)
             count = 0
@@ -85,26 +82,28 @@ async def test_large_batch_comes_in_many_frames(
 
     count = await asyncio.to_thread(send)
 
-    events = await read(partition, count)
+    events = await world.read(partition, count)
     assert bodies(events) == [f"{number:010}" * 50 for number in range(count)]
     assert count * 500 > 900_000
 
 
-async def test_event_above_the_limit_is_rejected_and_the_link_stays(
-    producer: AioProducer, read: Read, partition: str, bodies: Bodies
-) -> None:
+@side_by_side
+async def test_event_above_the_limit_is_rejected_and_the_link_stays(world: World) -> None:
     """More than 1 MiB is the documented error; the next event passes on the same link."""
+    partition = world.partition()
     with pytest.raises(EventDataSendError, match="exceeds the limit \\(1048576 bytes\\)") as caught:
-        await producer.send_event(EventData(b"x" * 1_100_000), partition_id=partition)
+        await world.producer.send_event(EventData(b"x" * 1_100_000), partition_id=partition)
     assert caught.value.error == "link:message-size-exceeded"
 
     largest = "x" * (1024 * 1024 - 300)
-    await producer.send_event(EventData(largest), partition_id=partition)
-    assert bodies(await read(partition, 1)) == [largest]
+    await world.producer.send_event(EventData(largest), partition_id=partition)
+    assert bodies(await world.read(partition, 1)) == [largest]
 
 
-async def test_sections_pass_and_system_annotations_do_not(producer: AioProducer, read: Read, partition: str) -> None:
+@side_by_side
+async def test_sections_pass_and_system_annotations_do_not(world: World) -> None:
     """Sequence number, offset and time are the service's; all else, in any body kind, passes unchanged."""
+    partition = world.partition()
     message = AmqpAnnotatedMessage(
         data_body=[b"payload"],
         annotations={
@@ -117,11 +116,11 @@ async def test_sections_pass_and_system_annotations_do_not(producer: AioProducer
         application_properties={"colour": "blue", "count": 3},
         footer={"end": "yes"},
     )
-    await producer.send_event(message, partition_id=partition)
-    await producer.send_event(AmqpAnnotatedMessage(value_body={"a": [1, 2.5, None]}), partition_id=partition)
-    await producer.send_event(AmqpAnnotatedMessage(sequence_body=[1, "two"]), partition_id=partition)
+    await world.producer.send_event(message, partition_id=partition)
+    await world.producer.send_event(AmqpAnnotatedMessage(value_body={"a": [1, 2.5, None]}), partition_id=partition)
+    await world.producer.send_event(AmqpAnnotatedMessage(sequence_body=[1, "two"]), partition_id=partition)
 
-    event, value, sequence = await read(partition, 3)
+    event, value, sequence = await world.read(partition, 3)
 
     assert (event.sequence_number, event.offset) == (0, "0")
     assert event.enqueued_time is not None
@@ -137,25 +136,27 @@ async def test_sections_pass_and_system_annotations_do_not(producer: AioProducer
     assert list(sequence.raw_amqp_message.body) == [[1, b"two"]]
 
 
-async def test_throttled_sends_fail_and_leave_nothing(
-    event_hubs: EventHubs, producer: AioProducer, read: Read, partition: str, bodies: Bodies
-) -> None:
-    """The asked number of sends is rejected as server-busy (the SDK tries twice); what follows passes."""
-    event_hubs.reject_sends(2)
-    with pytest.raises(EventDataSendError, match="50002") as caught:
-        await producer.send_event(EventData("rejected"), partition_id=partition)
-    assert caught.value.error == "server-busy"
+@side_by_side
+async def test_faults_on_demand(world: World) -> None:
+    """The asked number of sends is rejected as server-busy (the SDK tries twice); lost connections come back."""
+    async with EventHubs(world.folder / "faulty", hubs=[HubSpec(HUB, 1)]) as service:
+        async with AioProducer.from_connection_string(
+            service.connection_string, eventhub_name=HUB, retry_total=0
+        ) as client:
+            service.reject_sends(2)
+            with pytest.raises(EventDataSendError, match="50002") as caught:
+                await client.send_event(EventData("rejected"), partition_id="0")
+            assert caught.value.error == "server-busy"
+            service.reject_sends(1)
+            await client.send_event(EventData("accepted at the second attempt"), partition_id="0")
 
-    event_hubs.reject_sends(1)
-    await producer.send_event(EventData("accepted at the second attempt"), partition_id=partition)
-    assert bodies(await read(partition, 1)) == ["accepted at the second attempt"]
+        async with AioProducer.from_connection_string(service.connection_string, eventhub_name=HUB) as client:
+            await client.send_event(EventData("before"), partition_id="0")
+            service.drop_connections()
+            await client.send_event(EventData("after"), partition_id="0")
 
-
-async def test_dropped_connections_come_back(event_hubs: EventHubs, read: Read, partition: str, bodies: Bodies) -> None:
-    """A client with retries survives the loss of its connection."""
-    async with AioProducer.from_connection_string(event_hubs.connection_string, eventhub_name=HUB) as client:
-        await client.send_event(EventData("before"), partition_id=partition)
-        event_hubs.drop_connections()
-        await client.send_event(EventData("after"), partition_id=partition)
-
-    assert bodies(await read(partition, 2)) == ["before", "after"]
+        consumer = EventHubConsumerClient.from_connection_string(
+            service.connection_string, "$Default", eventhub_name=HUB, load_balancing_interval=0.1
+        )
+        events = await receive(consumer, "0", lambda events: len(events) == 3, world.ending)
+    assert bodies(events) == ["accepted at the second attempt", "before", "after"]

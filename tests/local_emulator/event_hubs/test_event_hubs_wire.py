@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from azure.eventhub._pyamqp import _decode, _encode, endpoints, performatives
-from azure.eventhub._pyamqp.message import Message
 
 from local_emulator.event_hubs import EventHubs, HubEvent, HubSpec
 from local_emulator.event_hubs.claims import KEY, KEY_NAME
 
-from .conftest import HUB, SECONDS
+from .conftest import HUB, SECONDS, World
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AMQP, SASL = b"AMQP\x00\x01\x00\x00", b"AMQP\x03\x01\x00\x00"
 EMPTY = b"\x00\x00\x00\x08\x02\x00\x00\x00"
+RECEIVER = True  # the role in an attach performative
 OPEN, BEGIN, ATTACH, FLOW, TRANSFER, DISPOSITION, DETACH, END, CLOSE = range(0x10, 0x19)
 
 
@@ -89,7 +89,9 @@ class Peer:
         source = endpoints.Source(address=address)
         target = endpoints.Target(address="here")
         self.send(
-            performatives.AttachFrame("link", 7, True, 1, 0, source, target, None, None, None, None, None, None, None),
+            performatives.AttachFrame(
+                "link", 7, RECEIVER, 1, 0, source, target, None, None, None, None, None, None, None
+            ),
             channel=3,
         )
         return await self.expect(ATTACH)
@@ -102,27 +104,28 @@ class Peer:
         )
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def peer(event_hubs: EventHubs) -> AsyncIterator[Peer]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def peer(world: World) -> AsyncIterator[Peer]:
     """Provide a client that has connected and said nothing."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", event_hubs.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.service.port)
     yield Peer(reader, writer)
     writer.close()
     await writer.wait_closed()
 
 
-async def test_message_is_cut_by_frame_size_and_window(event_hubs: EventHubs, peer: Peer, partition: str) -> None:
+async def test_message_is_cut_by_frame_size_and_window(world: World, peer: Peer) -> None:
     """A message of many small frames comes through a window of two, and is the message."""
+    partition = world.partition()
     body = bytes(range(256)) * 20
-    await event_hubs.publish(HUB, HubEvent(body), partition_id=partition)
-    await event_hubs.publish(HUB, HubEvent(b"next"), partition_id=partition)
+    await world.service.publish(HUB, HubEvent(body), partition_id=partition)
+    await world.service.publish(HUB, HubEvent(b"next"), partition_id=partition)
     await peer.login(max_frame_size=1024)
     await peer.begin(incoming_window=2)
     attached = await peer.attach_receiver(f"{HUB}/ConsumerGroups/$default/Partitions/{partition}")
     assert len(attached) == 14
     peer.flow(10, 0, window=2, received=1)
 
-    messages: list[Message] = []
+    messages: list[Any] = []
     payload = b""
     received = 1
     while len(messages) < 2:
@@ -141,9 +144,10 @@ async def test_message_is_cut_by_frame_size_and_window(event_hubs: EventHubs, pe
     assert received > 6
 
 
-async def test_drain_ends_credit(event_hubs: EventHubs, peer: Peer, partition: str) -> None:
+async def test_drain_ends_credit(world: World, peer: Peer) -> None:
     """A drained link sends what there is and says that the credit is used up."""
-    await event_hubs.publish(HUB, HubEvent(b"only"), partition_id=partition)
+    partition = world.partition()
+    await world.service.publish(HUB, HubEvent(b"only"), partition_id=partition)
     await peer.login()
     await peer.begin()
     await peer.attach_receiver(f"{HUB}/ConsumerGroups/$default/Partitions/{partition}")
@@ -187,14 +191,14 @@ async def test_wrong_password_is_denied(peer: Peer) -> None:
     assert await peer.reader.read() == b""
 
 
-async def test_garbage_closes_the_connection_only(event_hubs: EventHubs, peer: Peer) -> None:
+async def test_garbage_closes_the_connection_only(world: World, peer: Peer) -> None:
     """A frame that cannot be decoded ends its connection with an error; others live."""
     await peer.login()
     peer.writer.write(b"\x00\x00\x00\x0c\x02\x00\x00\x00\x00\x53\x10\xc0")
     closed = await peer.expect(CLOSE)
     assert closed[0][0] == b"amqp:decode-error"
 
-    reader, writer = await asyncio.open_connection("127.0.0.1", event_hubs.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.service.port)
     writer.write(b"GET / HT")
     assert await reader.readexactly(8) == SASL
     assert await reader.read() == b""
