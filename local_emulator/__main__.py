@@ -74,6 +74,7 @@ def _add_device(verbs: Any) -> None:  # noqa: ANN401  argparse hides its type
     add.add_argument("--replay", type=Path, help="replay this recording instead of simulating a pump")
     add.add_argument("--mapping", type=Path, help="how the recording's columns become channels")
     add.add_argument("--speed", type=float, default=1.0, help="replay so many times as fast")
+    add.add_argument("--keep-time", action="store_true", help="replay with the recorded times, not shifted to now")
     _add_output(add)
     _add_output(device.add_parser("list", help="list the registered devices"))
     remove = device.add_parser("remove", help="remove a device")
@@ -223,21 +224,33 @@ async def device(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
     """Add, list or remove devices."""
     if "iot_hub" not in ready:
         return _fail("the running emulator has no IoT Hub")
-    if arguments.device_verb == "list":
-        _print_rows(await registered_devices.listed(ready, arguments.data_dir), arguments.output)
-        return 0
     if arguments.device_verb == "add":
-        if bool(arguments.replay) != bool(arguments.mapping):
-            return _fail("a replay needs both --replay and --mapping")
-        player = SimulatedDevice(
-            acceleration=arguments.acceleration,
-            replay=str(arguments.replay.resolve()) if arguments.replay else "",
-            mapping=str(arguments.mapping.resolve()) if arguments.mapping else "",
-            speed=arguments.speed,
-        )
-        is_new = await registered_devices.add(ready, arguments.data_dir, arguments.id, player)
-        _print_rows([{"device": arguments.id, "state": "added" if is_new else "changed"}], arguments.output)
-        return 0
+        return await _add(arguments, ready)
+    if arguments.device_verb == "remove":
+        return await _remove(arguments, ready)
+    _print_rows(await registered_devices.listed(ready, arguments.data_dir), arguments.output)
+    return 0
+
+
+async def _add(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
+    if bool(arguments.replay) != bool(arguments.mapping):
+        return _fail("a replay needs both --replay and --mapping")
+    missing = [str(path) for path in (arguments.replay, arguments.mapping) if path and not path.exists()]
+    if missing:
+        return _fail(f"there is no file {', '.join(missing)}")
+    player = SimulatedDevice(
+        acceleration=arguments.acceleration,
+        replay=str(arguments.replay.resolve()) if arguments.replay else "",
+        mapping=str(arguments.mapping.resolve()) if arguments.mapping else "",
+        speed=arguments.speed,
+        keep_time=arguments.keep_time,
+    )
+    is_new = await registered_devices.add(ready, arguments.data_dir, arguments.id, player)
+    _print_rows([{"device": arguments.id, "state": "added" if is_new else "changed"}], arguments.output)
+    return 0
+
+
+async def _remove(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
     if not arguments.yes and not _confirmed(f"Remove device {arguments.id}?"):
         return 1
     if not await registered_devices.remove(ready, arguments.data_dir, arguments.id):

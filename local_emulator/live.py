@@ -35,6 +35,9 @@ REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 5.0
 """Between two prints where there is no terminal to draw on."""
 
+PLAIN_WIDTH = 120
+"""Of a table that goes to a file or a pipe."""
+
 RATE_WINDOW = 10
 """Samples over which the events a second are counted."""
 
@@ -45,7 +48,7 @@ async def show(arguments: argparse.Namespace) -> int:
     """Run everything until Ctrl-C, or for as long as asked."""
     began = time.monotonic()
     stop = command.stop_signal()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     plan = command.plan_of(arguments)
     plan.data_dir.mkdir(parents=True, exist_ok=True)
     with (plan.data_dir / "functions.log").open("a") as log:
@@ -87,9 +90,7 @@ async def _devices(emulator: Emulator, log: int) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "local_emulator.devices",
-        "play",
-        "--data-dir",
+        "local_emulator.play",
         str(data_dir),
         cwd=Path(__file__).parents[1],
         env={**os.environ, **emulator.app_settings()},
@@ -101,8 +102,8 @@ async def _devices(emulator: Emulator, log: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()
         await process.wait()
 
 
@@ -176,7 +177,7 @@ COLUMNS = (
     ("flow m³/h", "lastFlow", ".1f"),
     ("head m", "head", ".2f"),
     ("power kW", "lastPower", ".2f"),
-    ("bearing °C", "lastBearingTemperature", ".1f"),
+    ("bear. °C", "lastBearingTemperature", ".1f"),
     ("motor °C", "lastMotorTemperature", ".1f"),
 )
 

@@ -28,12 +28,15 @@ class SimulatedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         How the recording's columns become channels.
     speed : float
         How much faster than recorded it is replayed.
+    keep_time : bool
+        Whether the recorded times are sent, or times shifted to now.
     """
 
     acceleration: float = 1.0
     replay: str = ""
     mapping: str = ""
     speed: float = 1.0
+    keep_time: bool = False
 
 
 def read(data_dir: Path) -> dict[str, SimulatedDevice]:
@@ -92,7 +95,7 @@ async def listed(ready: Mapping[str, Any], data_dir: Path) -> list[dict[str, Any
             "device": device_id,
             "status": identity.status,
             "connection": identity.connection_state,
-            "played by": _player(simulated.get(device_id)),
+            "played by": player(simulated.get(device_id)),
         }
         for device_id, identity in identities.items()
     ]
@@ -109,7 +112,8 @@ async def connection_strings(ready: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _player(device: SimulatedDevice | None) -> str:
+def player(device: SimulatedDevice | None) -> str:
+    """Return what plays a device, in words."""
     if device is None:
         return "nobody here"
     if device.replay:
