@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import queue
 import ssl
 import struct
 import time
@@ -11,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from socket import create_connection
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote_plus
+
+if TYPE_CHECKING:
+    import queue
 
 SECONDS = 20.0
 
@@ -55,9 +57,7 @@ class RawDevice:
     def __init__(self, host: str, ca_file: Path, device_id: str) -> None:
         self.host, self.device_id = host, device_id
         context = ssl.create_default_context(cafile=str(ca_file))
-        self._socket = context.wrap_socket(
-            create_connection((host, 8883), timeout=SECONDS), server_hostname=host
-        )
+        self._socket = context.wrap_socket(create_connection((host, 8883), timeout=SECONDS), server_hostname=host)
 
     def __enter__(self) -> Self:
         return self

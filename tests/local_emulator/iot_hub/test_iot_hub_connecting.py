@@ -195,7 +195,7 @@ def test_sdk_renews_its_token(hub: HubThread, new_device: NewDevice) -> None:
     assert hub.stream.bodies == [b"after"]
 
 
-def test_gateway_name_reaches_the_emulator(hub: HubThread, new_device: NewDevice) -> None:
+def test_gateway_name_reaches_the_emulator(hub: HubThread) -> None:
     """A device that keeps the name of a hub in Azure is led here by GatewayHostName alone."""
     address = hub.hub.host_name
     text = f"HostName=my-hub.azure-devices.net;DeviceId=pump-1;SharedAccessKey={hub.key('pump-1')}"

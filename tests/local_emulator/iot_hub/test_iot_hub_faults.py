@@ -131,7 +131,7 @@ def test_unacknowledged_message_comes_again(hub: HubThread, device: IoTHubDevice
     """A connection that ends between event and acknowledgement makes a duplicate: that is at least once."""
     hub.hold_back()
     sent = _in_background(lambda: device.send_message("twice"))
-    eventually(lambda: hub.call(lambda: hub.hub._hub.sessions["pump-1"].in_order.locked()))
+    eventually(lambda: hub.call(hub.hub._hub.sessions["pump-1"].in_order.locked))
     assert hub.kick("pump-1")
     hub.let_go()
     next(sent)

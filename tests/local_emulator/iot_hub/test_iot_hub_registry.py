@@ -282,9 +282,7 @@ class Credential:
 
 def test_sdk_with_an_identity(hub: HubThread) -> None:
     """The service SDK works with a token credential instead of a key."""
-    registry = IoTHubRegistryManager.from_token_credential(
-        f"{hub.hub.host_name}:{hub.hub.rest_port}", Credential()
-    )
+    registry = IoTHubRegistryManager.from_token_credential(f"{hub.hub.host_name}:{hub.hub.rest_port}", Credential())
     assert registry.get_device("pump-1").device_id == "pump-1"
 
 

@@ -145,8 +145,8 @@ def _send(process: Process, certificates: Certificates, body: str) -> None:
 def test_a_device_sends_through_repeated_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was acknowledged before each kill is in the stream, in order of first arrival."""
     certificates = ensure_certificates(tmp_path / "certificates")
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.bundle_file))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.bundle_file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca_file))
     process = Process(tmp_path)
     process.registry.create_device_with_sas("pump-1", None, None, "enabled")
     client = IoTHubDeviceClient.create_from_connection_string(
@@ -185,9 +185,7 @@ async def test_a_taken_port_is_named(hub: HubThread, certificates: Certificates,
         raise AssertionError(event)
 
     with pytest.raises(OSError, match="in use"):
-        async with IotHub(
-            tmp_path / "other", certificates=certificates, publish=publish, host=hub.hub.host_name
-        ):
+        async with IotHub(tmp_path / "other", certificates=certificates, publish=publish, host=hub.hub.host_name):
             pass
 
 

@@ -75,9 +75,7 @@ def test_replacing_removes_what_is_not_given(hub: HubThread) -> None:
     )
     with hub.connected("pump-1") as device:
         device.subscribe(DESIRED)
-        registry.replace_twin(
-            "pump-1", Twin(tags={"b": 3}, properties=TwinProperties(desired={"x": {"z": 4}}))
-        )
+        registry.replace_twin("pump-1", Twin(tags={"b": 3}, properties=TwinProperties(desired={"x": {"z": 4}})))
         topic, payload, *_ = device.receive_message()
     assert topic == "$iothub/twin/PATCH/properties/desired/?$version=3"
     assert payload == b'{"w":null,"x":{"y":null,"z":4},"$version":3}'
