@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
+FAREWELL_SECONDS = 10.0
+"""How long what is unsent may still be sent after the end was asked for."""
+
 type SendFailure = ClientError | OperationCancelled | OperationTimeout
 SEND_FAILURES = (ClientError, OperationCancelled, OperationTimeout)
 
@@ -49,11 +52,12 @@ class DeviceConnection:
         self.device_id = device_id_of(connection_string)
         self.retries = 0
         self._stopped = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
 
     async def send(self, time: float, channels: Mapping[str, float | str]) -> None:
         """Send a reading; return once the hub has it. A send that fails is repeated with the same message id."""
         body = {"time": rfc3339(time), **channels}
-        message = Message(
+        message = Message(  # type: ignore[no-untyped-call]  # the SDK types its clients, not its messages
             json.dumps(body, allow_nan=False),
             message_id=str(uuid.uuid4()),
             content_encoding="utf-8",
@@ -85,9 +89,11 @@ class DeviceConnection:
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 * pause)
 
     async def close(self) -> None:
-        """Hang up; what is being sent fails."""
+        """Hang up; what is being sent fails. Closing twice is closing once."""
         self._stopped.set()
-        await self._client.shutdown()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._client.shutdown())
+        await asyncio.shield(self._closing)
 
     async def __aenter__(self) -> Self:
         return self

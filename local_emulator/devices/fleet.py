@@ -5,13 +5,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from local_emulator.devices.connection import SEND_FAILURES, DeviceConnection
+from local_emulator.devices.connection import FAREWELL_SECONDS, SEND_FAILURES, DeviceConnection
 from local_emulator.devices.errors import ConnectionsError
 from local_emulator.devices.pumps import MODEL, PumpGroup
 
@@ -19,9 +18,6 @@ logger = logging.getLogger(__name__)
 
 KEPT_READINGS = 3600
 """What a pump keeps while its hub cannot be reached: an hour. Then the oldest go, and are counted."""
-
-FAREWELL_SECONDS = 10.0
-"""How long unsent readings may still be sent after the end was asked for."""
 
 type Reading = tuple[float, dict[str, float]]
 
@@ -79,19 +75,17 @@ class PumpFleet:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Simulate and send until told to stop; what is unsent by then has a while to go."""
-        async with AsyncExitStack() as stack:
-            lines = []
-            for connection_string in self._connection_strings:
-                connection = DeviceConnection(connection_string, model=MODEL, ca_file=self._ca_file)
-                lines.append(_Line(await stack.enter_async_context(connection), self.report))
-            senders = [asyncio.create_task(line.send()) for line in lines]
+        connections = [DeviceConnection(one, model=MODEL, ca_file=self._ca_file) for one in self._connection_strings]
+        lines = [_Line(connection, self.report) for connection in connections]
+        async with asyncio.TaskGroup() as tasks:
+            senders = [tasks.create_task(line.send()) for line in lines]
             try:
                 await self._simulate(lines, stop)
             finally:
                 for line in lines:
                     line.finish()
                 await asyncio.wait(senders, timeout=FAREWELL_SECONDS)
-        await asyncio.gather(*senders)  # closing the connections has ended those that were still sending
+                await asyncio.gather(*(connection.close() for connection in connections))
         logger.info("pumps: %s", self.report)
 
     async def _simulate(self, lines: Sequence["_Line"], stop: asyncio.Event) -> None:

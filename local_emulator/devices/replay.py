@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from local_emulator.devices.connection import SEND_FAILURES, DeviceConnection
+from local_emulator.devices.connection import FAREWELL_SECONDS, SEND_FAILURES, DeviceConnection
 from local_emulator.devices.errors import RecordingError
 from local_emulator.devices.mapping import Mapping
 from local_emulator.devices.recording import Recording
@@ -113,7 +113,6 @@ class _Player:
         self._keep_time = keep_time
         self._sent = 0
         self._clock = time.monotonic()
-        self._hanging_up: asyncio.Task[None] | None = None
 
     def report(self) -> ReplayReport:
         return ReplayReport(
@@ -134,8 +133,7 @@ class _Player:
                 raise
         finally:
             telling.cancel()
-            if not self._stop.is_set():
-                stopping.cancel()
+            stopping.cancel()
             await asyncio.gather(telling, stopping, return_exceptions=True)
 
     async def _send_rows(self, limit: int | None) -> None:
@@ -161,6 +159,7 @@ class _Player:
     async def _hang_up(self) -> None:
         """End a send that gets no answer once the end is asked for."""
         await self._stop.wait()
+        await asyncio.sleep(FAREWELL_SECONDS)
         await self._connection.close()
 
     async def _tell(self, progress: Callable[[str], None]) -> None:

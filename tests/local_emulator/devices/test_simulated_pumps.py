@@ -1,0 +1,138 @@
+"""Simulated pumps obey the physics that their twins expect, and wear as they say."""
+
+import numpy as np
+import pytest
+
+from kernels.hydraulics import REFERENCE_PUMP, PumpEstimate, pump_estimate
+from local_emulator.devices.pumps import MODEL, NOISE, PumpGroup
+from local_emulator.devices.wear import YEAR, Wear
+from twin_actors.types.pump.twin import TWIN
+
+PUMPS = 40
+
+
+def _estimate(shown: dict[str, np.ndarray]) -> PumpEstimate:
+    """Judge readings as a twin does, from the units of the channels."""
+    return pump_estimate(
+        shown["speed"] * np.pi / 30.0,
+        shown["flow"] / 3600.0,
+        shown["suctionPressure"] * 1e3,
+        shown["dischargePressure"] * 1e3,
+        shown["fluidTemperature"] + 273.15,
+        shown["power"] * 1e3,
+        *(np.full(shown["flow"].size, value) for value in REFERENCE_PUMP),
+    )
+
+
+def _mean_over(group: PumpGroup, steps: int = 60) -> tuple[PumpEstimate, dict[str, np.ndarray]]:
+    readings = [group.step(1.0) for _ in range(steps)]
+    estimates = [_estimate(reading) for reading in readings]
+    mean = PumpEstimate(*(np.mean(column, axis=0) for column in zip(*estimates, strict=True)))
+    return mean, {name: np.mean([reading[name] for reading in readings], axis=0) for name in readings[0]}
+
+
+def test_new_pumps_are_what_a_twin_expects() -> None:
+    """Head and power of unworn pumps differ from the rated curve by noise only."""
+    group = PumpGroup(PUMPS, seed=1)
+    heads, powers = [], []
+    for _ in range(200):
+        estimate = _estimate(group.step(1.0))
+        heads.append(estimate.head_residual)
+        powers.append(estimate.power_residual)
+    assert np.all(np.abs(np.mean(heads, axis=0)) < 0.001)
+    assert np.all(np.abs(np.mean(powers, axis=0)) < 0.001)
+    assert 0.001 < np.std(heads) < 0.01
+    assert 0.001 < np.std(powers) < 0.01
+
+
+def test_every_reading_is_good_to_a_twin() -> None:
+    """All channels are the twin's, in its ranges, and change no faster than it believes."""
+    group = PumpGroup(PUMPS, seed=2)
+    channels = {channel.name: channel for channel in TWIN.channels}
+    assert TWIN.model == MODEL
+    assert set(NOISE) == set(channels)
+    before = group.step(1.0)
+    for _ in range(300):
+        now = group.step(1.0)
+        for name, values in now.items():
+            assert np.all((channels[name].low <= values) & (values <= channels[name].high)), name
+            if channels[name].max_rate is not None:
+                assert np.all(np.abs(values - before[name]) <= channels[name].max_rate), name
+        before = now
+
+
+def test_a_worn_impeller_lowers_the_head_by_its_wear() -> None:
+    """The more is worn, the lower head and efficiency, and the higher power; the head by just that part."""
+    worn = [0.0, 0.02, 0.05, 0.1, 0.2, 0.4]
+    zero = np.zeros(len(worn))
+    estimate, shown = _mean_over(PumpGroup(len(worn), seed=3, wear=Wear(np.array(worn), zero, zero)))
+    assert estimate.head_residual == pytest.approx([-part for part in worn], abs=0.002)
+    assert np.all(np.diff(estimate.power_residual) > 0.0)
+    assert np.all(np.diff(estimate.efficiency_residual) < 0.0)
+    assert np.all(np.diff(shown["vibration"]) > 0.0)
+
+
+def test_a_worn_bearing_warms_shakes_and_costs_power() -> None:
+    """Its damage shows in temperatures and vibration, and not in the head."""
+    damage = np.array([0.0, 0.1, 0.3, 0.6, 1.0])
+    zero = np.zeros(damage.size)
+    estimate, shown = _mean_over(PumpGroup(damage.size, seed=4, wear=Wear(zero, damage, zero)))
+    rise = shown["bearingTemperature"] - shown["ambientTemperature"]
+    assert np.all(np.diff(rise) > 1.0)
+    assert np.all(np.diff(shown["oilTemperature"] - shown["ambientTemperature"]) > 0.5)
+    assert np.all(np.diff(shown["vibration"]) > 0.3)
+    assert np.all(np.diff(shown["acceleration1"]) > 0.05)
+    assert np.all(np.abs(estimate.head_residual) < 0.002)
+
+
+def test_a_worn_seal_loses_water() -> None:
+    """What leaks is missing at the meter, so head and power seem wrong for the flow that is left."""
+    leak = np.array([0.0, 0.3, 0.6, 1.0])
+    zero = np.zeros(leak.size)
+    estimate, _ = _mean_over(PumpGroup(leak.size, seed=5, wear=Wear(zero, zero, leak)))
+    assert np.all(np.diff(estimate.head_residual) < 0.0)
+    assert np.all(np.diff(estimate.efficiency_residual) < 0.0)
+
+
+def test_wear_grows_with_acceleration_and_shows() -> None:
+    """An hour wears an accelerated pump for years, its head residual falls all the way; others stay new."""
+    group = PumpGroup(2, seed=6, acceleration=np.array([1.0, 5.0 * YEAR / 3600.0]))
+    residuals = []
+    for _ in range(30):
+        shown = [_estimate(group.step(10.0)).head_residual for _ in range(12)]
+        residuals.append(np.mean(shown, axis=0))
+    ordinary, accelerated = np.array(residuals).T
+    assert np.all(np.diff(accelerated) < 0.0)
+    assert accelerated[-1] < -0.15
+    assert np.all(np.abs(ordinary) < 0.006)
+    assert np.all(np.diff([part[0] for part in (Wear.new(2).impeller, group.wear.impeller)]) > 0.0)
+    assert group.wear.impeller[0] < 1e-5
+
+
+def test_acceleration_leaves_everything_else_in_real_time() -> None:
+    """The first reading after a step is the same however fast a pump wears, but for the wear."""
+    slow, fast = PumpGroup(3, seed=7), PumpGroup(3, seed=7, acceleration=1000.0)
+    for _ in range(5):
+        ordinary, accelerated = slow.step(1.0), fast.step(1.0)
+    for name in ("speed", "suctionPressure", "fluidTemperature", "ambientTemperature", "voltage"):
+        assert np.array_equal(ordinary[name], accelerated[name]), name
+
+
+def test_the_end_of_all_parts_is_bounded() -> None:
+    """However long a pump runs, it still gives readings."""
+    group = PumpGroup(4, seed=8, acceleration=1e12)
+    for _ in range(3):
+        shown = group.step(3600.0)
+    assert np.array_equal(group.wear.bearing, np.ones(4))
+    assert all(np.all(np.isfinite(values)) for values in shown.values())
+    assert np.all(shown["flow"] > 1.0)
+
+
+def test_the_seed_decides_everything() -> None:
+    """The same seed and steps give the same readings; another seed gives others."""
+    first, again, other = (PumpGroup(5, seed=seed) for seed in (9, 9, 10))
+    for seconds in (0.0, 1.0, 0.7, 5.0):
+        one, two, three = first.step(seconds), again.step(seconds), other.step(seconds)
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+        assert not any(np.array_equal(one[name], three[name]) for name in one)
+    assert not np.array_equal(one["flow"][:-1], one["flow"][1:])
