@@ -341,8 +341,12 @@ class Runtime:
                 letters[letter_id] = waiting.letter
                 continue
             stored = await self._ports.journal.read(letter_path(letter_id))
-            if stored is not None:
+            if stored is None:
+                continue
+            try:
                 letters[letter_id] = _letter_decoder.decode(stored.data)
+            except msgspec.DecodeError as error:
+                log.error("dead letter %s cannot be read and stays open: %s", letter_id, error)  # noqa: TRY400  no bug
         return letters
 
     async def _introduce(self, shard: Shard, mail: Mail) -> Newcomers:

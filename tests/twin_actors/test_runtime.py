@@ -357,6 +357,21 @@ class TestDeadLetters:
         await runtime.deliver(0, world.events(0))
         assert shard_of(runtime).totals == {"claims": 1, "replays_ignored": 2}
 
+    @pytest.mark.parametrize("body", [None, b"", b"\xc1", b"\x80"])
+    async def test_a_letter_whose_body_is_gone_or_damaged_stays_open(
+        self, world: World, runtime: Runtime, body: bytes | None
+    ) -> None:
+        """Its replay is ignored and counted; the partition goes on."""
+        await runtime.deliver(0, world.put(0, raw(NEAR, b"no JSON")))
+        await runtime.deliver(0, world.put(0, telemetry(NEAR, 1)))
+        await world.journal.delete(letter_path("0-0"))
+        if body is not None:
+            await world.journal.write(letter_path("0-0"), body)
+        await runtime.deliver(0, world.put(0, own(Kind.REPLAY, letter="0-0"), telemetry(NEAR, 2)))
+        assert world.heard(runtime, NEAR) == [1, 2]
+        assert shard_of(runtime).letters == {"0-0": "not_json"}
+        assert shard_of(runtime).totals["replays_ignored"] == 1
+
     async def test_a_misplaced_letter_is_replayed_at_its_home(self, world: World, runtime: Runtime) -> None:
         """A twin never lives in two shards."""
         await runtime.deliver(1, [])
