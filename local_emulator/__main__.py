@@ -42,17 +42,24 @@ def parser() -> argparse.ArgumentParser:
 
     status = verbs.add_parser("status", help="tell what is running")
     _add_output(status)
-    verbs.add_parser("env", help="print the settings of the running function app, for a shell to evaluate")
+    _add_data_dir(
+        verbs.add_parser("env", help="print the settings of the running function app, for a shell to evaluate")
+    )
     reset = verbs.add_parser("reset", help="forget all state")
+    _add_data_dir(reset)
     reset.add_argument("--yes", action="store_true", help="do not ask")
     _add_device(verbs)
     return top
 
 
-def _add_up(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--ready-file", type=Path, help="written when all services answer")
-    # Here too, because that is where people write it; only one that is given counts.
+def _add_data_dir(command: argparse.ArgumentParser) -> None:
+    """Take the option behind the verb too, where people write it; only one that is given counts."""
     command.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help="where all services keep their state")
+
+
+def _add_up(command: argparse.ArgumentParser) -> None:
+    _add_data_dir(command)
+    command.add_argument("--ready-file", type=Path, help="written when all services answer")
     command.add_argument("--only", nargs="+", choices=NEEDS, metavar="SERVICE", help=f"of {', '.join(NEEDS)}")
     command.add_argument("--app", type=Path, default=ROOT, help="the folder of the function app")
     command.add_argument("--any-ports", action="store_true", help="ask the system for all ports")
@@ -62,6 +69,7 @@ def _add_up(command: argparse.ArgumentParser) -> None:
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
+    _add_data_dir(command)
     command.add_argument("-o", "--output", choices=("json", "table"), default="table", help="how to print it")
 
 
