@@ -27,7 +27,7 @@ from local_emulator.registered_devices import SimulatedDevice
 
 FIRST_DEVICES = {
     **{f"pump-{number}": SimulatedDevice() for number in range(1, 5)},
-    "pump-5": SimulatedDevice(acceleration=20_000.0),
+    "pump-5": SimulatedDevice(acceleration=200_000.0),
 }
 """What a first start simulates: four pumps in good order, and one that wears visibly."""
 

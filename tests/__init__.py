@@ -1,1 +1,1 @@
-"""Tests; they mirror the tree."""
+"""All tests; they mirror the tree."""

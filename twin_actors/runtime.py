@@ -13,19 +13,19 @@ from typing import Any
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import Commit, DeadLetter, Twin
+from twin_actors.commit import Commit, DeadLetter
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
-from twin_actors.fold import Newcomers, fold
+from twin_actors.fold import fold
 from twin_actors.gaps import GapReader
+from twin_actors.introduction import introduce
 from twin_actors.journals import ABSENT, Journal
-from twin_actors.mailbox import Mail, give_up, replays, sort
-from twin_actors.messages import KIND, Envelope, Event, Kind
+from twin_actors.mailbox import give_up, replays, sort
+from twin_actors.messages import KIND, Event, Kind
 from twin_actors.outbox import deliver, letter_path
 from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge, restore
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
-from twin_actors.sinks import Absent, Graph, MailboxSender, Refused
-from twin_actors.turn import new_twin
+from twin_actors.sinks import Graph, MailboxSender
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark, first_gap, unfolded
 
@@ -296,7 +296,8 @@ class Runtime:
         """Fold contiguous events into one record; into two where it would be too large."""
         shard = active.shard
         mail = sort(events, shard, active.partition_count, await self._replayed(shard, events))
-        newcomers = await self._introduce(shard, mail)
+        strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
+        newcomers = await introduce(strangers, self._ports.graph, self._ports.clock, self._by_model)
         last = events[-1]
         assert shard.watermark is not None
         newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
@@ -348,42 +349,6 @@ class Runtime:
             except msgspec.DecodeError as error:
                 log.error("dead letter %s cannot be read and stays open: %s", letter_id, error)  # noqa: TRY400  no bug
         return letters
-
-    async def _introduce(self, shard: Shard, mail: Mail) -> Newcomers:
-        """Find out who the unknown twins of a batch are: announced by their device, or in the graph."""
-        unknown = [twin_id for twin_id in mail.by_twin if twin_id not in shard.twins]
-        found = await asyncio.gather(*(self._look_up(twin_id, mail.by_twin[twin_id]) for twin_id in unknown))
-        return dict(zip(unknown, found, strict=True))
-
-    async def _look_up(self, twin_id: str, envelopes: Sequence[Envelope]) -> Twin | Rejected:
-        announced = next((e.event.model for e in envelopes if e.event.model), None)
-        try:
-            shown = await self._ports.graph.read(twin_id)
-        except Absent:
-            if announced is None:
-                return Rejected(
-                    "no_such_twin",
-                    f"no twin {twin_id} exists; create it, or let its device announce its model",
-                )
-            model, state_version = announced, 0
-        except Refused as error:
-            return Rejected("graph_refuses", f"the graph has no twin {twin_id}: {error}")
-        except Unavailable as error:
-            return Rejected(
-                "graph_unavailable",
-                f"whether there is a twin {twin_id} could not be found out ({error}); replay this later",
-            )
-        else:
-            if announced not in {None, shown.model}:
-                return Rejected(
-                    "model_mismatch",
-                    f"the device announces {announced}, but twin {twin_id} has model {shown.model}",
-                )
-            model, state_version = shown.model, max(shown.state_version, 0)
-        twin_type = self._by_model.get(model)
-        if twin_type is None:
-            return Rejected("unknown_model", f"no twin type has model {model}; add a folder in twin_actors/types")
-        return new_twin(twin_id, twin_type, state_version, is_announced=announced is not None)
 
     async def _send(self, active: Active) -> None:
         """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
