@@ -74,15 +74,20 @@ class DeviceConnection:
             The connection was closed meanwhile.
         """
         pause = FIRST_PAUSE_SECONDS
+        failures = 0
         while True:
             try:
                 await send()
             except SEND_FAILURES as error:
                 if self._stopped.is_set():
                     raise
+                failures += 1
                 self.retries += 1
-                logger.warning("%s: %s; sending it again in %g s", self.device_id, _reason(error), pause)
+                if failures == 1:  # a hub that is away fails every send of every device
+                    logger.warning("%s: %s; sending it again until it is taken", self.device_id, _reason(error))
             else:
+                if failures:
+                    logger.info("%s: taken after %d failures", self.device_id, failures)
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), pause)

@@ -6,6 +6,9 @@ import pytest
 from kernels.hydraulics import REFERENCE_PUMP, PumpEstimate, pump_estimate
 from local_emulator.devices.pumps import MODEL, NOISE, PumpGroup
 from local_emulator.devices.wear import YEAR, Wear
+from tests.twin_actors.twin_contract import START, envelope, fold
+from twin_actors.messages import Row
+from twin_actors.projection import shown_properties
 from twin_actors.types.pump.twin import TWIN
 
 PUMPS = 40
@@ -59,6 +62,24 @@ def test_every_reading_is_good_to_a_twin() -> None:
             if channels[name].max_rate is not None:
                 assert np.all(np.abs(values - before[name]) <= channels[name].max_rate), name
         before = now
+
+
+def test_a_twin_finds_new_pumps_healthy_and_sees_them_wear() -> None:
+    """An hour of readings leaves an ordinary pump's health untouched; one that wears for years in it fails."""
+    group = PumpGroup(2, seed=11, acceleration=np.array([1.0, 4.0 * YEAR / 3600.0]))
+    rows: list[list[Row]] = [[], []]
+    for second in range(3600):
+        shown = group.step(1.0)
+        for pump, history in enumerate(rows):
+            history.append(Row(START + second, {name: float(values[pump]) for name, values in shown.items()}))
+    ordinary, worn = (shown_properties(fold(TWIN, [envelope(history)]).twin, TWIN) for history in rows)
+    for shown_by in (ordinary, worn):
+        assert shown_by["followsNameplate"]
+        assert shown_by["isCalibrated"]
+        assert shown_by["estimateQuality"] == "measured"
+    assert ordinary["health"] == 1.0
+    assert worn["health"] < 0.5
+    assert worn["headResidual"] < -0.1
 
 
 def test_a_worn_impeller_lowers_the_head_by_its_wear() -> None:
