@@ -201,7 +201,8 @@ def every_golden_snapshot_loads(twin_type: TwinType[Any]) -> None:
     assert [folder.name for folder in versions] == [f"v{one}" for one in range(1, twin_type.state_version + 1)]
     for folder in versions:
         state = msgspec.msgpack.decode((folder / "state.msgpack").read_bytes(), type=twin_type.state)
-        assert dict(twin_type.properties(state)) == json.loads((folder / "properties.json").read_bytes())
+        shown = {name: value for name, value in twin_type.properties(state).items() if value is not None}
+        assert shown == json.loads((folder / "properties.json").read_bytes())
 
 
 def sample(twin_type: TwinType[Any]) -> list[Message]:
