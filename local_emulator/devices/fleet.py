@@ -67,6 +67,8 @@ class PumpFleet:
             raise ConnectionsError(f"{len(acceleration)} accelerations for {count} pumps")
         if np.any(np.asarray(acceleration) < 0.0):
             raise ConnectionsError("an acceleration is negative, and wear does not heal")
+        if not period > 0.0:
+            raise ConnectionsError(f"period {period:g} is not positive")
         self.report = FleetReport()
         self._connection_strings = tuple(connection_strings)
         self._pumps = PumpGroup(count, seed=seed, acceleration=np.asarray(acceleration, dtype=np.float64))

@@ -92,6 +92,8 @@ async def replay(
     """
     if not speed > 0.0:
         raise RecordingError(f"speed {speed:g} is not positive")
+    if limit is not None and limit < 0:
+        raise RecordingError(f"limit {limit} is negative")
     recording = Recording(path, mapping)
     async with DeviceConnection(connection_string, model=mapping.model, ca_file=ca_file) as connection:
         player = _Player(recording, connection, stop or asyncio.Event(), speed=speed, keep_time=keep_time)

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,6 +170,13 @@ async def test_a_fleet_counts_what_it_could_not_send(hub: DeviceHub, monkeypatch
     assert fleet.report.made == fleet.report.sent + fleet.report.lost
 
 
+@pytest.mark.parametrize(("wrong", "match"), [({"speed": 0.0}, "speed"), ({"limit": -1}, "limit")])
+async def test_replays_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any], match: str) -> None:
+    """Before anything connects."""
+    with pytest.raises(RecordingError, match=match):
+        await replay(_recording(tmp_path / "rows.csv", [0.0]), PLAIN, "x", **wrong)
+
+
 def test_fleets_that_make_no_sense_are_refused() -> None:
     """Before anything connects."""
     for arguments in ({"connection_strings": []}, {"connection_strings": ["x"], "acceleration": [1.0, 2.0]}):
@@ -176,6 +184,8 @@ def test_fleets_that_make_no_sense_are_refused() -> None:
             PumpFleet(**arguments)
     with pytest.raises(ConnectionsError, match="heal"):
         PumpFleet(["x"], acceleration=-1.0)
+    with pytest.raises(ConnectionsError, match="period"):
+        PumpFleet(["x"], period=0.0)
     with pytest.raises(ConnectionsError, match="no connection string"):
         DeviceConnection("x", model=MODEL)
 
