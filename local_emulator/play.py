@@ -102,7 +102,8 @@ def main() -> None:
     """Play until standard input ends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
-    logging.getLogger("paho").setLevel(logging.WARNING)
+    # It logs a traceback for each connection that a restart of the hub costs; the devices say so in a line.
+    logging.getLogger("azure.iot.device").setLevel(logging.CRITICAL)
     asyncio.run(_run(Path(sys.argv[1])))
 
 
