@@ -5,27 +5,24 @@ Exit codes: 0 done, 1 refused or not found, 2 wrong usage, 3 nothing is running.
 
 import argparse
 import asyncio
-import fcntl
 import json
 import os
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from local_emulator import registered_devices
 from local_emulator.azurite import AzuriteError
-from local_emulator.emulator import NEEDS, PORTS, Emulator, Plan, StartError, running, write_ready_file
+from local_emulator.emulator import NEEDS, PORTS, Plan, StartError
 from local_emulator.functions_host import HostError
 from local_emulator.registered_devices import SimulatedDevice
+from local_emulator.session import READY_FILE, addresses, started, stop_signal
 
 ROOT = Path(__file__).parents[1]
 DATA_DIR = ROOT / ".twinfold"
-READY_FILE = "ready.json"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,36 +105,6 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     )
 
 
-@asynccontextmanager
-async def started(plan: Plan, ready_file: Path | None) -> AsyncIterator[Emulator]:
-    """Run the services, with ready files for those who wait for them."""
-    plan.data_dir.mkdir(parents=True, exist_ok=True)
-    with (plan.data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError(
-                f"an emulator already runs on {plan.data_dir}: stop it, or choose another --data-dir"
-            ) from None
-        async with running(plan) as emulator:
-            files = [plan.data_dir / READY_FILE, *([ready_file] if ready_file else [])]
-            try:
-                for file in files:
-                    await write_ready_file(file, emulator.ready())
-                yield emulator
-            finally:
-                for file in files:
-                    file.unlink(missing_ok=True)
-
-
-def stop_signal() -> asyncio.Event:
-    """Return an event that Ctrl-C and SIGTERM set."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
 async def up(arguments: argparse.Namespace) -> int:
     """Start the services, and wait for Ctrl-C."""
     stop = stop_signal()
@@ -150,35 +117,12 @@ async def up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def addresses(emulator: Emulator) -> list[str]:
-    """Return where each service can be reached."""
-    lines = []
-    if emulator.storage is not None:
-        ports = emulator.storage.ports
-        lines.append(
-            f"storage         http://{emulator.plan.host}:{ports['blob']} (blob), {ports['queue']}, {ports['table']}"
-        )
-    if emulator.event_hubs is not None:
-        lines.append(f"Event Hubs      amqp://{emulator.plan.host}:{emulator.event_hubs.port}, hub mailbox")
-    if emulator.iot_hub is not None:
-        hub = emulator.iot_hub
-        lines.append(
-            f"IoT Hub         mqtts://{hub.host_name}:{hub.mqtt_port}, https://{hub.host_name}:{hub.rest_port}"
-        )
-    if emulator.digital_twins is not None:
-        lines.append(f"Digital Twins   {emulator.digital_twins.url}, {emulator.digital_twins.https_url}")
-    if emulator.identity is not None:
-        lines.append(f"identity        {emulator.identity.endpoint}")
-    if emulator.functions is not None:
-        lines.append(f"functions       {emulator.functions.url}")
-    return lines
-
-
 async def run(arguments: argparse.Namespace) -> int:
     """Start everything, play the devices and show the twins."""
     from local_emulator.live import show  # noqa: PLC0415  rich and the SDKs are for this command only
 
-    return await show(arguments)
+    await show(plan_of(arguments), arguments.ready_file, arguments.seconds)
+    return 0
 
 
 def read_ready(data_dir: Path) -> dict[str, Any] | None:

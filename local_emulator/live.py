@@ -1,6 +1,5 @@
 """``make run``: everything, with simulated devices and a live table of the twins."""
 
-import argparse
 import asyncio
 import contextlib
 import dataclasses
@@ -20,10 +19,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from local_emulator import __main__ as command
 from local_emulator import registered_devices
-from local_emulator.emulator import CONSUMER_GROUP, MAILBOX, Emulator, StartError
+from local_emulator.emulator import CONSUMER_GROUP, MAILBOX, Emulator, Plan, StartError
 from local_emulator.registered_devices import SimulatedDevice
+from local_emulator.session import addresses, started, stop_signal
 
 FIRST_DEVICES = {
     **{f"pump-{number}": SimulatedDevice() for number in range(1, 5)},
@@ -44,23 +43,19 @@ RATE_WINDOW = 10
 QUERY = "SELECT * FROM DIGITALTWINS"
 
 
-async def show(arguments: argparse.Namespace) -> int:
-    """Run everything until Ctrl-C, or for as long as asked."""
+async def show(plan: Plan, ready_file: Path | None, seconds: float | None) -> None:
+    """Run everything until Ctrl-C, or for so many seconds."""
     began = time.monotonic()
-    stop = command.stop_signal()
+    stop = stop_signal()
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    plan = command.plan_of(arguments)
     plan.data_dir.mkdir(parents=True, exist_ok=True)
     with (plan.data_dir / "functions.log").open("a") as log:
-        plan = dataclasses.replace(plan, log=log)
         console.print("starting the services")
-        async with command.started(plan, arguments.ready_file) as emulator:
+        async with started(dataclasses.replace(plan, log=log), ready_file) as emulator:
             console.print("publishing the models, registering the devices")
             await _publish_models(emulator)
             async with _devices(emulator, log.fileno()), _Source(emulator) as source:
-                limit = began + arguments.seconds if arguments.seconds else None
-                await _draw(emulator, source, console, stop, limit, began)
-    return 0
+                await _draw(emulator, source, console, stop, began + seconds if seconds else None, began)
 
 
 async def _publish_models(emulator: Emulator) -> None:
@@ -164,7 +159,7 @@ async def _draw(
             if twins and is_first:
                 console.print(f"first twins after {time.monotonic() - began:.1f} s")
                 is_first = False
-            picture = Group(table(twins, lag, rate), Text("\n".join(command.addresses(emulator)), style="dim"))
+            picture = Group(table(twins, lag, rate), Text("\n".join(addresses(emulator)), style="dim"))
             if live is not None:
                 live.update(picture, refresh=True)
             elif twins:
