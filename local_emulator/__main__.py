@@ -212,7 +212,10 @@ async def _remove(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
 
 
 def _confirmed(question: str) -> bool:
-    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() == "y"
+    if not sys.stdin.isatty():
+        _fail(f"{question} There is nobody to ask: say --yes.")
+        return False
+    return input(f"{question} [y/N] ").strip().lower() == "y"
 
 
 def _print(line: str) -> None:
