@@ -99,6 +99,18 @@ class Projection:
             shown += [(twin.twin_id, twin.state_version) for twin, done in zip(group, outcomes, strict=True) if done]
         return shown
 
+    def held_back_seconds(self, shard: Shard, already: Mapping[str, int]) -> float:
+        """Return how long until every twin may be patched that was patched a moment ago; 0 where none waits."""
+        now = self._clock.elapsed()
+        waiting = (
+            self._not_before[twin.twin_id] - now
+            for twin in shard.owed()
+            if twin.state_version > already.get(twin.twin_id, -1)
+            and twin.twin_id not in self.parked
+            and self._not_before.get(twin.twin_id, 0.0) > now
+        )
+        return max(waiting, default=0.0) if now >= self._paused_until else 0.0
+
     def _due(self, shard: Shard, already: Mapping[str, int]) -> list[Twin]:
         now = self._clock.elapsed()
         self._allowance = min(max(self._rate, 1.0), self._allowance + self._rate * (now - self._counted_at))
