@@ -8,14 +8,13 @@ and no fused multiply-add, so that a replayed journal gives the same bits on eve
 """
 
 import os
-import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CHECKED = os.environ.get("KERNELS_CHECKED") == "1"
-COMPILE_ARGS = ["/O2", "/fp:strict"] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
+COMPILE_ARGS = ["-O3", "-ffp-contract=off"]
 
 extensions = [
     Extension(f"kernels.{path.stem}", [path.as_posix()], extra_compile_args=COMPILE_ARGS)

@@ -57,8 +57,8 @@ def main() -> int:
 
 
 def environment() -> bool:
-    """Make `.venv`, unless there is one whose Python runs."""
-    if PYTHON.exists() and ran([str(PYTHON), "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 13))"]):
+    """Make `.venv`, unless there is one whose Python and pip run: an interrupted one may lack pip."""
+    if PYTHON.exists() and ran([str(PYTHON), "-c", "import sys, pip; sys.exit(sys.version_info[:2] != (3, 13))"]):
         return False
     say(f"environment: .venv with {sys.executable}")
     venv.create(VENV, clear=True, with_pip=True, symlinks=True)
