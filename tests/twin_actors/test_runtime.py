@@ -744,3 +744,12 @@ async def test_counts_are_logged_not_hidden(world: World, runtime: Runtime, capl
 def test_a_request_is_public() -> None:
     """What `receive` may yield is named by the module that gathers it."""
     assert KernelRequest.__struct_fields__ == ("kernel", "arguments")
+
+
+async def test_the_last_of_a_burst_is_shown_without_a_tick(world: World, runtime: Runtime) -> None:
+    """The graph takes ten updates a second of a twin; what that held back is shown before the batch ends."""
+    await runtime.deliver(0, world.put(0, telemetry(NEAR, 1)))
+    await runtime.deliver(0, world.put(0, telemetry(NEAR, 2)))
+    shard = runtime.shard(0)
+    assert shard is not None
+    assert world.graph.twins[NEAR].state_version == shard.twins[NEAR].state_version
