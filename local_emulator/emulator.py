@@ -33,7 +33,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "iot-hub": ("event-hubs",),
     "digital-twins": (),
     "identity": (),
-    "functions": ("storage", "event-hubs", "digital-twins", "identity"),
+    "functions": ("storage", "event-hubs", "iot-hub", "digital-twins", "identity"),
 }
 """Each service, and those it cannot do without; in the order of start."""
 
@@ -114,9 +114,12 @@ class Emulator:
         if self.storage is not None:
             storage = self.storage.connection_string
             settings |= {"AzureWebJobsStorage": storage, "JournalStorage": storage, "JournalContainer": "journals"}
+            settings["WorkOrderQueue"] = "work-orders"
         if self.event_hubs is not None:
             settings |= {"Mailbox": self.event_hubs.connection_string, "MailboxName": MAILBOX}
             settings |= {"MailboxConsumerGroup": CONSUMER_GROUP, "MailboxGapConsumerGroup": GAP_CONSUMER_GROUP}
+        if self.iot_hub is not None:
+            settings["IotHub"] = self.iot_hub.service_connection_string
         if self.digital_twins is not None and self.digital_twins.https_url:
             settings["DigitalTwinsUrl"] = self.digital_twins.https_url
         if self.identity is not None:

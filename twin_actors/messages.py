@@ -4,8 +4,8 @@ An event of a device carries its device id, put there by IoT Hub: it is a readin
 device's twin, whatever else it claims. Only where IoT Hub put none do the properties speak:
 
 =====================  ==================================================================
-``twinfold-kind``      telemetry · tick · forward · replay
-``twinfold-twin``      the twin that a telemetry event of a back end is for
+``twinfold-kind``      telemetry · tick · forward · replay · request
+``twinfold-twin``      the twin that a telemetry event of a back end, or a request, is for
 ``twinfold-letter``    the dead letter that a replay asks for
 =====================  ==================================================================
 """
@@ -38,6 +38,7 @@ class Kind(enum.StrEnum):
     TICK = "tick"
     FORWARD = "forward"
     REPLAY = "replay"
+    REQUEST = "request"
 
 
 class Quality(enum.StrEnum):

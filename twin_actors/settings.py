@@ -35,6 +35,15 @@ class Settings:
         ``JournalContainer``.
     digital_twins_url : str
         ``DigitalTwinsUrl``.
+    iot_hub : Connection
+        ``IotHub``, or ``IotHub__hostName``: takes commands for devices.
+    table_storage, queue_storage : Connection
+        ``JournalStorage``, or ``JournalStorage__tableServiceUri`` and ``JournalStorage__queueServiceUri``: what apps
+        look up, and work orders.
+    work_order_queue : str
+        ``WorkOrderQueue``: takes work orders, unless they go elsewhere.
+    work_orders_url : str
+        ``WorkOrdersUrl``: takes work orders as JSON by POST; empty where the queue does.
     """
 
     mailbox: Connection
@@ -43,6 +52,11 @@ class Settings:
     journal_storage: Connection
     journal_container: str
     digital_twins_url: str
+    iot_hub: Connection
+    table_storage: Connection
+    queue_storage: Connection
+    work_order_queue: str
+    work_orders_url: str
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -76,7 +90,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         journal_storage=connection("JournalStorage", "blobServiceUri", "the storage account of the journals"),
         journal_container=text("JournalContainer", "the blob container of the journals"),
         digital_twins_url=text("DigitalTwinsUrl", "the https URL of the Azure Digital Twins instance"),
+        iot_hub=connection("IotHub", "hostName", "the IoT Hub that takes commands for devices"),
+        table_storage=connection("JournalStorage", "tableServiceUri", "the tables that apps look things up in"),
+        queue_storage=connection("JournalStorage", "queueServiceUri", "the queues of work orders"),
+        work_order_queue=text("WorkOrderQueue", "the name of the storage queue that takes work orders"),
+        work_orders_url=environment.get("WorkOrdersUrl", "").strip(),
     )
+    if settings.work_orders_url and not settings.work_orders_url.startswith(("https://", "http://127.")):
+        faults.append(f"WorkOrdersUrl must begin with https://, it is {settings.work_orders_url!r}")
     if settings.digital_twins_url and not settings.digital_twins_url.startswith("https://"):
         faults.append(f"DigitalTwinsUrl must begin with https://, it is {settings.digital_twins_url!r}")
     if faults:

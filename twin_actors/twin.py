@@ -4,18 +4,18 @@ A twin type is a value, `TwinType`, found in ``twin_actors/types/<name>/twin.py`
 name ``TWIN``. Its `receive` is plain, deterministic code: no I/O, no clock, no randomness.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
 
+from twin_actors.documents import Priority, Severity
+from twin_actors.documents import PropertyValue as PropertyValue  # part of what a twin type is written with
 from twin_actors.messages import Reading
 
 type Message = Reading
 """What a twin hears: a reading of its device."""
-
-type PropertyValue = float | int | bool | str
-"""What a property of the graph can show."""
 
 
 class KernelRequest(msgspec.Struct, frozen=True):
@@ -70,6 +70,104 @@ class Channel(msgspec.Struct, frozen=True):
     required: bool = True
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that raises an alert: a row of the twin type's table.
+
+    Attributes
+    ----------
+    name : str
+        Of the alert.
+    signal : str
+        The property that is watched; `remainingUsefulLifeDays` is one.
+    above, below : float or None
+        The limit; one of the two is set.
+    clears_at : float
+        Where the alert ends: on the good side of the limit, so that noise does not raise it again and again.
+    for_seconds : float
+        How long the limit must be passed without a break, in event time.
+    severity : Severity
+    priority : Priority
+        Of maintenance, while the alert is active.
+    text : str
+        What it is, and what to do.
+    command : str
+        The command to give, by the guard rails of its row; empty for none.
+    orders_work : bool
+        Whether a work order is placed.
+    """
+
+    name: str
+    signal: str
+    clears_at: float
+    text: str
+    above: float | None = None
+    below: float | None = None
+    for_seconds: float = 0.0
+    severity: Severity = Severity.WARNING
+    priority: Priority = Priority.MEDIUM
+    command: str = ""
+    orders_work: bool = False
+
+
+class Command[S](msgspec.Struct, frozen=True, kw_only=True):
+    """What a device can be told, and the guard rails: a row of the twin type's table.
+
+    Attributes
+    ----------
+    name : str
+        Of the Command in the DTDL model.
+    low, high : float
+        Limits of a number asked for; nothing outside is sent, whoever asks.
+    argument : Callable
+        What to ask for when a rule gives the command: state → value, None for nothing now.
+    least_interval_seconds : float
+        Between two that rules give.
+    expires_after_seconds : float
+        After which a command that a rule gave is not delivered.
+    desired : str
+        The writable property of the model that says the same to a device that is offline; empty for none.
+    override : str
+        The property with which an operator stops automatic commands: they are given while it is not false.
+    """
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+    argument: Callable[[S], float | None] | None = None
+    least_interval_seconds: float = 60.0
+    expires_after_seconds: float = 60.0
+    desired: str = ""
+    override: str = "automaticControl"
+
+
+RUL = "remainingUsefulLifeDays"
+
+RUL_RULES = (
+    Rule(
+        name="failure-near",
+        signal=RUL,
+        below=7.0,
+        clears_at=10.0,
+        for_seconds=10.0,
+        severity=Severity.CRITICAL,
+        priority=Priority.CRITICAL,
+        text="It is expected to fail within a week: take it out of service and repair it.",
+        orders_work=True,
+    ),
+    Rule(
+        name="failure-foreseen",
+        signal=RUL,
+        below=30.0,
+        clears_at=36.0,
+        for_seconds=10.0,
+        priority=Priority.HIGH,
+        text="It is expected to fail within a month: plan its repair.",
+        orders_work=True,
+    ),
+)
+"""Rules of every twin type with a RUL model: critical below a week, high below a month."""
+
+
 type Receive[S] = Callable[[S, Message], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
 
 
@@ -90,6 +188,15 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         What the graph shows of a state: property name → finite value; None takes one away that was shown.
     channels : tuple of Channel
         The quantities its device reports.
+    features : Callable or None
+        What the RUL model of the type is asked with: state → numbers in its order (NaN where one is not known), None
+        while nothing can be said.
+    rules : tuple of Rule
+    commands : tuple of Command
+    manual_first : frozenset of str
+        Properties of which a person's value counts more than a sensor's.
+    sources : Mapping
+        Property → where its value comes from, for people who ask.
     state_version : int
         The version of `state`'s layout.
     """
@@ -100,4 +207,9 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     receive: Receive[S]
     properties: Callable[[S], Mapping[str, PropertyValue | None]]
     channels: tuple[Channel, ...]
+    features: Callable[[S], tuple[float, ...] | None] | None = None
+    rules: tuple[Rule, ...] = ()
+    commands: tuple[Command[S], ...] = ()
+    manual_first: frozenset[str] = frozenset()
+    sources: Mapping[str, str] = {}
     state_version: int = 1

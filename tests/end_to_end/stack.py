@@ -59,6 +59,8 @@ class Stack:
             "MailboxGapConsumerGroup": "gaps",
             "JournalStorage": self.journal_storage or self.storage.connection_string,
             "JournalContainer": "journals",
+            "WorkOrderQueue": "work-orders",
+            "IotHub": self.iot_hub.service_connection_string,
             "DigitalTwinsUrl": self.digital_twins.https_url,
             "IDENTITY_ENDPOINT": self.identity.endpoint,
             "IDENTITY_HEADER": self.identity.header,

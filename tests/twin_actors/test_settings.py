@@ -12,7 +12,11 @@ GOOD = {
     "MailboxName": "mailbox",
     "MailboxGapConsumerGroup": "gaps",
     "JournalStorage__blobServiceUri": "https://account.blob.core.windows.net",
+    "JournalStorage__tableServiceUri": "https://account.table.core.windows.net",
+    "JournalStorage__queueServiceUri": "https://account.queue.core.windows.net",
     "JournalContainer": "journal",
+    "WorkOrderQueue": "orders",
+    "IotHub": "HostName=hub;SharedAccessKeyName=a;SharedAccessKey=b",
     "DigitalTwinsUrl": "https://instance.api.weu.digitaltwins.azure.net",
 }
 
@@ -27,6 +31,11 @@ def test_good_settings_are_read() -> None:
         journal_storage=Connection(address="https://account.blob.core.windows.net"),
         journal_container="journal",
         digital_twins_url=GOOD["DigitalTwinsUrl"],
+        iot_hub=Connection(connection_string=GOOD["IotHub"]),
+        table_storage=Connection(address="https://account.table.core.windows.net"),
+        queue_storage=Connection(address="https://account.queue.core.windows.net"),
+        work_order_queue="orders",
+        work_orders_url="",
     )
     assert len(dataclasses.fields(settings)) < 25
 
@@ -35,7 +44,7 @@ def test_every_fault_is_told() -> None:
     """An empty environment has them all."""
     with pytest.raises(SettingsError) as raised:
         read_settings({})
-    assert len(raised.value.faults) == len(dataclasses.fields(Settings))
+    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 1  # WorkOrdersUrl may be absent
     assert all(any(name in fault for fault in raised.value.faults) for name in ("Mailbox", "JournalStorage"))
 
 
@@ -46,6 +55,7 @@ def test_every_fault_is_told() -> None:
         ({"Mailbox__fullyQualifiedNamespace": "n"}, "both are"),
         ({"JournalStorage__blobServiceUri": ""}, "neither is"),
         ({"DigitalTwinsUrl": "http://instance"}, "https://"),
+        ({"WorkOrdersUrl": "http://orders.example"}, "WorkOrdersUrl"),
     ],
 )
 def test_one_fault(changes: dict[str, str], word: str) -> None:

@@ -6,7 +6,8 @@ Unavailable, Unanswered   later, again
 Throttled                 not before the time told
 Stale                     read, compare, decide anew
 Absent                    the twin is not in the graph: create it if its device announced it
-Refused                   the graph will not take this: park the twin in sight
+Refused                   the receiver will not take this: park it in sight
+Offline                   the device is not connected: leave it the desired value, or try again until it expires
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from typing import Protocol
 
 import msgspec
 
+from twin_actors.documents import Collection, Document, PropertyValue, WorkOrder
 from twin_actors.errors import TwinfoldError, Unavailable
-from twin_actors.twin import PropertyValue
 
 
 class Throttled(Unavailable):
@@ -40,7 +41,11 @@ class Absent(TwinfoldError):
 
 
 class Refused(TwinfoldError):
-    """The graph does not take this, now or later."""
+    """The receiver does not take this, now or later."""
+
+
+class Offline(TwinfoldError):
+    """The device is not connected."""
 
 
 class GraphTwin(msgspec.Struct, frozen=True):
@@ -126,6 +131,141 @@ class MailboxSender(Protocol):
         ------
         Unavailable
             Some may be there; the same messages must be sent again from the first on.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class DeviceCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command on its way to a device.
+
+    Attributes
+    ----------
+    twin_id : str
+        The device's id as well.
+    name : str
+        Of the direct method.
+    operation_id : str
+        A repeat has the same: the device does it once.
+    request : bytes
+        JSON of what the command wants.
+    state_version : int
+        Of the twin that decided it; a device refuses what is older than what it obeyed.
+    expires : float
+        Seconds since 1970; nobody acts on it later.
+    desired : str
+        The writable property that says the same to a device that is offline; empty for none.
+    """
+
+    twin_id: str
+    name: str
+    operation_id: str
+    request: bytes
+    state_version: int
+    expires: float
+    desired: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a device says to a command: its own status, and JSON."""
+
+    status: int
+    payload: bytes
+
+
+class Devices(Protocol):
+    """IoT Hub, as far as the runtime needs it."""
+
+    async def invoke(self, command: DeviceCommand) -> Answer:
+        """Call a direct method with ``{"request", "operationId", "stateVersion", "expires"}``.
+
+        Raises
+        ------
+        Offline
+            The device is not connected, and nothing was sent.
+        Refused
+            There is no such device, or it will never take this.
+        Unavailable
+            The device may have it: call again with the same operation id.
+        """
+
+    async def set_desired(self, command: DeviceCommand) -> None:
+        """Set the desired property that the command names, which the device finds when it returns.
+
+        Its value is ``{"value", "operationId", "stateVersion", "expires"}``.
+
+        Raises
+        ------
+        Refused, Unavailable
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some documents of a list, and where to go on; an empty token ends it."""
+
+    documents: list[Document]
+    token: str = ""
+
+
+class Documents(Protocol):
+    """Alerts, work orders, operations and edits, for apps to look up."""
+
+    async def put(self, collection: Collection, document: Document) -> None:
+        """Keep a document, unless one of a higher or the same version is kept.
+
+        Raises
+        ------
+        Unavailable
+            It may be kept or not: put it again.
+        """
+
+    async def create(self, collection: Collection, document: Document) -> bool:
+        """Keep a document that must not exist; return whether it did not.
+
+        Raises
+        ------
+        Unavailable
+            It may be kept or not: an own document is what `get` returns then.
+        """
+
+    async def get(self, collection: Collection, twin_id: str, document_id: str) -> Document | None:
+        """Return a document; None where there is none.
+
+        Raises
+        ------
+        Unavailable
+        """
+
+    async def list(
+        self, collection: Collection, *, twin_id: str = "", status: str = "", limit: int = 100, token: str = ""
+    ) -> Page:
+        """Return documents by twin id and document id, those of one twin or one status only where asked.
+
+        Raises
+        ------
+        Unavailable
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class WorkOrders(Protocol):
+    """The system that plans maintenance."""
+
+    async def place(self, order: WorkOrder) -> None:
+        """Hand over an order; the same idempotency key again is the same order.
+
+        Raises
+        ------
+        Refused
+            It will not take this order.
+        Unavailable
+            It may have it or not: place it again.
         """
 
     async def close(self) -> None:

@@ -15,9 +15,9 @@ from azure.core.exceptions import (
 )
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 
+from twin_actors.documents import PropertyValue
 from twin_actors.errors import Unanswered, Unavailable
 from twin_actors.sinks import Absent, GraphTwin, Refused, Stale, Throttled
-from twin_actors.twin import PropertyValue
 
 
 class DigitalTwinsGraph:

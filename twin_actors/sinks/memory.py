@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from twin_actors.sinks import Absent, GraphTwin, Stale
-from twin_actors.twin import PropertyValue
+from twin_actors.documents import Collection, Document, PropertyValue, WorkOrder
+from twin_actors.sinks import Absent, Answer, DeviceCommand, GraphTwin, Offline, Page, Stale
 
 
 class MemoryGraph:
@@ -56,3 +56,98 @@ class MemoryGraph:
     def _next_etag(self) -> str:
         self._writes += 1
         return f"etag-{self._writes}"
+
+
+class MemoryDevices:
+    """`Devices` that obey at once while they are connected.
+
+    Attributes
+    ----------
+    connected : set of str
+    invoked : list of DeviceCommand
+        Every call that reached a device, repeats included.
+    desired : dict
+        Twin id → property → the command that set it.
+    """
+
+    def __init__(self) -> None:
+        self.connected: set[str] = set()
+        self.invoked: list[DeviceCommand] = []
+        self.desired: dict[str, dict[str, DeviceCommand]] = {}
+
+    async def invoke(self, command: DeviceCommand) -> Answer:
+        """Call a direct method."""
+        if command.twin_id not in self.connected:
+            raise Offline(f"device {command.twin_id} is not connected")
+        self.invoked.append(command)
+        return Answer(200, command.request)
+
+    async def set_desired(self, command: DeviceCommand) -> None:
+        """Set the desired property that the command names."""
+        self.desired.setdefault(command.twin_id, {})[command.desired] = command
+
+    async def close(self) -> None:
+        """Let go of nothing."""
+
+
+class MemoryDocuments:
+    """`Documents` that live as long as this object."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Collection, dict[tuple[str, str], Document]] = {name: {} for name in Collection}
+
+    async def put(self, collection: Collection, document: Document) -> None:
+        """Keep a document, unless one of a higher or the same version is kept."""
+        key = (document.twin_id, document.document_id)
+        kept = self._kept[collection].get(key)
+        if kept is None or kept.version < document.version:
+            self._kept[collection][key] = document
+
+    async def create(self, collection: Collection, document: Document) -> bool:
+        """Keep a document that must not exist; return whether it did not."""
+        key = (document.twin_id, document.document_id)
+        return self._kept[collection].setdefault(key, document) is document
+
+    async def get(self, collection: Collection, twin_id: str, document_id: str) -> Document | None:
+        """Return a document; None where there is none."""
+        return self._kept[collection].get((twin_id, document_id))
+
+    async def list(
+        self, collection: Collection, *, twin_id: str = "", status: str = "", limit: int = 100, token: str = ""
+    ) -> Page:
+        """Return documents by twin id and document id, those of one twin or one status only where asked."""
+        wanted = [
+            document
+            for _, document in sorted(self._kept[collection].items())
+            if twin_id in {"", document.twin_id} and status in {"", document.status}
+        ]
+        start = int(token or 0)
+        more = start + limit < len(wanted)
+        return Page(wanted[start : start + limit], str(start + limit) if more else "")
+
+    async def close(self) -> None:
+        """Let go of nothing."""
+
+
+class MemoryWorkOrders:
+    """`WorkOrders` that remember every order placed, by its idempotency key.
+
+    Attributes
+    ----------
+    orders : dict
+        Idempotency key → order.
+    calls : int
+        Repeats included.
+    """
+
+    def __init__(self) -> None:
+        self.orders: dict[str, WorkOrder] = {}
+        self.calls = 0
+
+    async def place(self, order: WorkOrder) -> None:
+        """Hand over an order."""
+        self.calls += 1
+        self.orders.setdefault(order.idempotency_key, order)
+
+    async def close(self) -> None:
+        """Let go of nothing."""

@@ -1,0 +1,140 @@
+"""What apps ask of twins: commands, manual edits, acknowledgements.
+
+A request travels to the home of its twin through the mailbox, like a device's message, and is folded in order with
+it. What becomes of it is an `Operation` that apps can look up.
+"""
+
+from typing import Any
+
+import msgspec
+
+from twin_actors.documents import Collection, Document, Operation, OperationStatus, PropertyValue, document_of, moment
+from twin_actors.errors import Rejected
+from twin_actors.identity import home_partition
+from twin_actors.messages import KIND, TWIN, Kind
+from twin_actors.sinks import Documents, MailboxSender
+
+MAX_REQUEST_BYTES = 65_536
+"""Of one request, encoded."""
+
+
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, tag="command"):
+    """Let the twin's device do something.
+
+    Attributes
+    ----------
+    operation_id, caller : str
+    name : str
+        Of the DTDL command.
+    request : object
+        What the command's request schema wants; None where it wants nothing.
+    requested, expires : float
+        Seconds since 1970; after `expires` the command is not delivered.
+    """
+
+    operation_id: str
+    caller: str
+    name: str
+    request: Any
+    requested: float
+    expires: float
+
+
+class EditRequest(msgspec.Struct, frozen=True, kw_only=True, tag="edit"):
+    """Set properties by hand; None takes the person's value away."""
+
+    operation_id: str
+    caller: str
+    changes: dict[str, PropertyValue | None]
+    requested: float
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, tag="acknowledge"):
+    """Somebody has seen an alert."""
+
+    operation_id: str
+    caller: str
+    alert_id: str
+    requested: float
+
+
+type Request = CommandRequest | EditRequest | Acknowledgement
+
+_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(CommandRequest | EditRequest | Acknowledgement)
+
+
+def decode_request(body: bytes) -> Request:
+    """Read a request.
+
+    Raises
+    ------
+    Rejected
+        The body is none.
+    """
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise Rejected("bad_request", f"the body is no request: {error}") from None
+
+
+def operation_of(request: Request, status: OperationStatus, detail: str = "") -> Operation:
+    """Return how far a request has come."""
+    common: dict[str, Any] = {
+        "operation_id": request.operation_id,
+        "caller": request.caller,
+        "status": status,
+        "requested": moment(request.requested),
+        "detail": detail,
+    }
+    if isinstance(request, CommandRequest):
+        expires = moment(request.expires)
+        return Operation(kind="command", name=request.name, request=request.request, expires=expires, **common)
+    if isinstance(request, EditRequest):
+        return Operation(kind="edit", name="", request=request.changes, **common)
+    return Operation(kind="acknowledge", name=request.alert_id, request=None, **common)
+
+
+async def submit(
+    twin_id: str, request: Request, documents: Documents, sender: MailboxSender, partition_count: int
+) -> Document:
+    """Hand a request to the home of its twin; the same operation id again is the same operation.
+
+    Parameters
+    ----------
+    twin_id, request
+    documents, sender
+    partition_count
+        Over which twins are spread (``partition-count`` in the journal).
+
+    Returns
+    -------
+    Document
+        The operation as it stands: new, or what an earlier request with this id has become.
+
+    Raises
+    ------
+    Rejected
+        The operation id was used for something else, or the request is too large.
+    Unavailable
+        Nothing is known of what happened: ask again with the same operation id.
+    """
+    body = msgspec.json.encode(request)
+    if len(body) > MAX_REQUEST_BYTES:
+        raise Rejected("too_large", f"the request has {len(body)} bytes, at most {MAX_REQUEST_BYTES} are taken")
+    operation = operation_of(request, OperationStatus.ACCEPTED)
+    accepted = document_of(twin_id, request.operation_id, operation.status, request.requested, operation)
+    if not await documents.create(Collection.OPERATIONS, accepted):
+        known = await documents.get(Collection.OPERATIONS, twin_id, request.operation_id)
+        if known is not None:
+            before = msgspec.json.decode(known.body, type=Operation)
+            if (before.kind, before.name, before.request) != (operation.kind, operation.name, operation.request):
+                raise Rejected(
+                    "operation_id_used",
+                    f"operation {request.operation_id} of twin {twin_id} is another one ({before.kind} {before.name}); "
+                    "choose an id of your own for each operation",
+                )
+            if known.status != OperationStatus.ACCEPTED:
+                return known
+    # An operation that stands as accepted may not have been sent: sending it twice is safe, the twin knows its id.
+    await sender.send(home_partition(twin_id, partition_count), [(body, {KIND: Kind.REQUEST.value, TWIN: twin_id})])
+    return accepted
