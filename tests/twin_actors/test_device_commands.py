@@ -5,9 +5,8 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -101,7 +100,7 @@ class Obedient:
             server_verification_cert=certificates.ca_file.read_text("utf-8"),
         )
 
-    async def __aenter__(self) -> "Obedient":
+    async def __aenter__(self) -> Self:
         await asyncio.to_thread(setattr, self.client, "on_method_request_received", self._answer)
         return self
 
@@ -144,9 +143,7 @@ async def test_an_absent_device_is_offline_at_once(devices: IotHubDevices) -> No
     assert time.monotonic() - began < module.RESPONSE_SECONDS
 
 
-async def test_a_silent_device_may_have_it(
-    hub: IotHub, certificates: Certificates, devices: IotHubDevices
-) -> None:
+async def test_a_silent_device_may_have_it(hub: IotHub, certificates: Certificates, devices: IotHubDevices) -> None:
     """The hub gives up on the answer: the same operation id must be sent again."""
     async with Obedient(hub, certificates, "pump-1") as device:
         await asyncio.to_thread(setattr, device.client, "on_method_request_received", lambda _request: None)
@@ -204,9 +201,7 @@ async def test_signatures_are_renewed_before_they_expire(hub: IotHub, certificat
     await devices.close()
 
 
-async def test_an_identity_is_let_in(
-    hub: IotHub, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_identity_is_let_in(hub: IotHub, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a token for IoT Hub from the endpoint of managed identities."""
     async with Identity() as identity:
         for name, value in identity.environment.items():

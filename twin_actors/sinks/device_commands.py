@@ -52,8 +52,9 @@ class IotHubDevices:
     """
 
     def __init__(self, host_name: str, authentication: Any, transport: Transport | None = None) -> None:  # noqa: ANN401  policies have no common type
+        self._address = f"https://{host_name}"
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
-            f"https://{host_name}", policies=[authentication], transport=transport or AioHttpTransport()
+            self._address, policies=[authentication], transport=transport or AioHttpTransport()
         )
 
     @classmethod
@@ -107,7 +108,7 @@ class IotHubDevices:
     async def _send(self, method: str, device_id: str, path: str, content: Mapping[str, object]) -> bytes:
         request = HttpRequest(
             method,
-            f"/twins/{quote(device_id, safe='')}{path}",
+            f"{self._address}/twins/{quote(device_id, safe='')}{path}",
             params={"api-version": API_VERSION},
             headers={"Content-Type": "application/json; charset=utf-8"},
             content=msgspec.json.encode(content),
