@@ -21,6 +21,7 @@ from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_tempe
 from twin_actors.messages import Quality, Reading
 from twin_actors.twin import Channel, KernelRequest, Message, PropertyValue, Turn, TwinType, ask
 from twin_actors.types.pump.health import TEMPERATURES, Symptom, follow, follows_nameplate, judge
+from twin_actors.types.pump.trend import STRIDE_SECONDS, Trend, feature_row, remember
 
 RAD_PER_SECOND = math.pi / 30.0  # in one revolution a minute
 CUBIC_METRES_PER_SECOND = 1.0 / 3600.0  # in one cubic metre an hour
@@ -75,6 +76,10 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         measured, held, assumed or none: what the newest estimates stand on.
     health, anomaly_score : float or None
         From all symptoms and limits so far, 0 to 1; None while there are none.
+    trends : dict
+        Symptom → its long memories.
+    trends_time : float
+        Event time at which they were brought forward last, seconds since 1970.
     """
 
     time: float = 0.0
@@ -87,6 +92,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimate_quality: str = "none"
     health: float | None = None
     anomaly_score: float | None = None
+    trends: dict[str, Trend] = {}
+    trends_time: float = 0.0
 
 
 def receive(state: State, message: Message) -> Turn[State] | Generator[KernelRequest, Any, Turn[State]]:
@@ -118,6 +125,7 @@ def _follow(state: State, reading: Reading) -> Generator[KernelRequest, Any, Tur
         for name, value in _finite(_symptoms(reading, values, physics, heat)).items():
             symptoms[name] = follow(symptoms.get(name), value, reading.time)
     health, anomaly_score = judge(symptoms, last)
+    is_due = reading.time - state.trends_time >= STRIDE_SECONDS
     return Turn(
         State(
             time=reading.time,
@@ -130,6 +138,8 @@ def _follow(state: State, reading: Reading) -> Generator[KernelRequest, Any, Tur
             estimate_quality=_basis(values, last) if math.isfinite(physics.head) else "none",
             health=health,
             anomaly_score=anomaly_score,
+            trends=remember(state.trends, symptoms) if is_due else state.trends,
+            trends_time=reading.time if is_due else state.trends_time,
         )
     )
 
@@ -282,12 +292,18 @@ def properties(state: State) -> Mapping[str, PropertyValue | None]:
     return shown
 
 
+def features(state: State) -> tuple[float, ...] | None:
+    """Return what the RUL model reads of a pump; None before there is enough."""
+    return feature_row(state.time, state.symptoms, state.trends)
+
+
 TWIN = TwinType(
     name="pump",
     model="dtmi:twinfold:Pump;1",
     state=State,
     receive=receive,
     properties=properties,
+    features=features,
     channels=(
         Channel("speed", 0.0, 6000.0, max_rate=1500.0, required=False),
         Channel("flow", 0.0, 2000.0, max_rate=500.0),

@@ -1,0 +1,123 @@
+"""Where a pump's symptoms are going: memories of weeks and months, and the features that a RUL model reads.
+
+Each symptom is remembered by exponentially weighted means of three lengths, brought forward at most once an
+hour. A short memory runs ahead of a long one by the rate of change times the difference of their lags, so
+two numbers give a rate without a history being kept:
+
+    rate = (short - long) / (lag_long - lag_short),    lag = τ (1 - exp(-t / τ))
+
+t being how long the symptom has been watched; the rate of a straight line is met exactly from the start.
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from twin_actors.types.pump.health import (
+    LEAST_PART,
+    LEAST_SCALE,
+    TEMPERATURES,
+    TWO_SIDED,
+    Symptom,
+    follows_nameplate,
+)
+
+DAY = 86_400.0
+MEMORY_DAYS = (7.0, 30.0, 180.0)
+STRIDE_SECONDS = 3600.0
+"""How seldom the memories are brought forward: they forget in weeks, and a turn should cost little."""
+
+LEAST_WATCHED_DAYS = 10.0
+"""Before that, a rate is noise over a short time."""
+
+STALE_DAYS = 7.0
+"""What was not heard for so long tells nothing of today."""
+
+SYMPTOMS = tuple(LEAST_SCALE)
+
+FEATURE_NAMES = tuple(
+    f"{symptom}.{kind}" for symptom in SYMPTOMS for kind in ("level", "rise", "monthRate", "halfYearRate")
+)
+"""Of each symptom: its smoothed value, how far that is from what was usual when first seen, and its change per
+day over weeks and over months. In the units of `LEAST_SCALE`."""
+
+WORSE = tuple(
+    {"head": 1, "power": 0}.get(symptom, -1) for symptom in SYMPTOMS for _ in ("level", "rise", "month", "half-year")
+)
+"""Feature → how remaining life goes with it, all else being equal: up with the head, down with heat and
+vibration; power may say either."""
+
+NAN = math.nan
+
+
+class Trend(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The long memories of a symptom.
+
+    Attributes
+    ----------
+    since, time : float
+        Event time at which they began, and of what they heard last, seconds since 1970.
+    week, month, half_year : float
+        The smoothed values, of `MEMORY_DAYS`.
+    """
+
+    since: float
+    time: float
+    week: float
+    month: float
+    half_year: float
+
+
+def remember(trends: dict[str, Trend], symptoms: Mapping[str, Symptom]) -> dict[str, Trend]:
+    """Return the memories after what has been heard since; they begin at the baseline."""
+    after = dict(trends)
+    for name, symptom in symptoms.items():
+        before = trends.get(name)
+        if before is None:
+            if symptom.is_calibrated:
+                after[name] = Trend(symptom.time, symptom.time, symptom.mean, symptom.mean, symptom.mean)
+        elif symptom.time > before.time:
+            after[name] = _follow(before, symptom.slow, symptom.time)
+    return after
+
+
+def _follow(before: Trend, value: float, time: float) -> Trend:
+    days = (before.time - time) / DAY
+    week, month, half_year = (-math.expm1(days / memory) for memory in MEMORY_DAYS)
+    return Trend(
+        before.since,
+        time,
+        before.week + (value - before.week) * week,
+        before.month + (value - before.month) * month,
+        before.half_year + (value - before.half_year) * half_year,
+    )
+
+
+def rates(trend: Trend) -> tuple[float, float]:
+    """Return the change per day over weeks and over months; NaN until the symptom has been watched long enough."""
+    watched = (trend.time - trend.since) / DAY
+    if watched < LEAST_WATCHED_DAYS:
+        return NAN, NAN
+    week, month, half_year = (-memory * math.expm1(-watched / memory) for memory in MEMORY_DAYS)
+    return (trend.week - trend.month) / (month - week), (trend.month - trend.half_year) / (half_year - month)
+
+
+def feature_row(time: float, symptoms: Mapping[str, Symptom], trends: Mapping[str, Trend]) -> tuple[float, ...] | None:
+    """Return the features in the order of `FEATURE_NAMES`, NaN where unknown; None before any baseline is complete."""
+    if not any(symptom.is_calibrated for symptom in symptoms.values()):
+        return None
+    follows = follows_nameplate(symptoms)
+    row: list[float] = []
+    for name in SYMPTOMS:
+        symptom = symptoms.get(name)
+        if symptom is None or time - symptom.time > STALE_DAYS * DAY:
+            row += (NAN, NAN, NAN, NAN)
+            continue
+        row.append(symptom.fast if follows or name not in {*TWO_SIDED, *TEMPERATURES} else NAN)
+        # Of an unknown machine head and power are parts of what is usual there, not of the rated curve's.
+        unit = max(LEAST_PART, 1.0 + symptom.mean) if name in TWO_SIDED and not follows else 1.0
+        row.append((symptom.fast - symptom.mean) / unit if symptom.is_calibrated else NAN)
+        trend = trends.get(name)
+        row += (NAN, NAN) if trend is None else (rate / unit for rate in rates(trend))
+    return tuple(row)
