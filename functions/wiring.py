@@ -14,8 +14,11 @@ from twin_actors.journals.blob import BlobJournal
 from twin_actors.registry import load_registry
 from twin_actors.runtime import Ports, Runtime
 from twin_actors.settings import Settings, read_settings
+from twin_actors.sinks import WorkOrders
 from twin_actors.sinks.digital_twins import DigitalTwinsGraph
+from twin_actors.sinks.documents import TableDocuments
 from twin_actors.sinks.mailbox import EventHubSender
+from twin_actors.sinks.work_orders import HttpWorkOrders, QueueWorkOrders
 
 ANSWER_SECONDS = 10
 """How long one call to the graph may take before it counts as unanswered."""
@@ -78,6 +81,27 @@ def make_reader(settings: Settings) -> EventHubGapReader:
         return EventHubConsumerClient(mailbox.address, settings.mailbox_name, group, credential())
 
     return EventHubGapReader(client)
+
+
+def make_documents(settings: Settings) -> TableDocuments:
+    """Return what apps look up outside the graph."""
+    storage = settings.table_storage
+    if storage.connection_string:
+        return TableDocuments.from_connection_string(storage.connection_string)
+    return TableDocuments.from_address(storage.address, credential())
+
+
+def make_work_orders(settings: Settings) -> WorkOrders:
+    """Return the system that plans maintenance."""
+    if settings.work_orders_url:
+        scope = settings.work_orders_scope
+        return HttpWorkOrders(settings.work_orders_url, credential() if scope else None, scope)
+    storage = settings.queue_storage
+    if storage.connection_string:
+        return QueueWorkOrders.from_connection_string(storage.connection_string, settings.work_order_queue)
+    return QueueWorkOrders.from_addresses(
+        storage.address, settings.table_storage.address, settings.work_order_queue, credential()
+    )
 
 
 _lock = asyncio.Lock()

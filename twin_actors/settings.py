@@ -44,6 +44,8 @@ class Settings:
         ``WorkOrderQueue``: takes work orders, unless they go elsewhere.
     work_orders_url : str
         ``WorkOrdersUrl``: takes work orders as JSON by POST; empty where the queue does.
+    work_orders_scope : str
+        ``WorkOrdersScope``: a token for this is sent there; empty for none.
     """
 
     mailbox: Connection
@@ -57,6 +59,7 @@ class Settings:
     queue_storage: Connection
     work_order_queue: str
     work_orders_url: str
+    work_orders_scope: str = ""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -95,9 +98,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         queue_storage=connection("JournalStorage", "queueServiceUri", "the queues of work orders"),
         work_order_queue=text("WorkOrderQueue", "the name of the storage queue that takes work orders"),
         work_orders_url=environment.get("WorkOrdersUrl", "").strip(),
+        work_orders_scope=environment.get("WorkOrdersScope", "").strip(),
     )
     if settings.work_orders_url and not settings.work_orders_url.startswith(("https://", "http://127.")):
         faults.append(f"WorkOrdersUrl must begin with https://, it is {settings.work_orders_url!r}")
+    if settings.work_orders_scope and not settings.work_orders_url.startswith("https://"):
+        faults.append("WorkOrdersScope is set, but WorkOrdersUrl does not begin with https://: tokens go nowhere else")
     if settings.digital_twins_url and not settings.digital_twins_url.startswith("https://"):
         faults.append(f"DigitalTwinsUrl must begin with https://, it is {settings.digital_twins_url!r}")
     if faults:

@@ -44,7 +44,7 @@ def test_every_fault_is_told() -> None:
     """An empty environment has them all."""
     with pytest.raises(SettingsError) as raised:
         read_settings({})
-    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 1  # WorkOrdersUrl may be absent
+    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 2  # WorkOrdersUrl and WorkOrdersScope may be absent
     assert all(any(name in fault for fault in raised.value.faults) for name in ("Mailbox", "JournalStorage"))
 
 
@@ -56,6 +56,8 @@ def test_every_fault_is_told() -> None:
         ({"JournalStorage__blobServiceUri": ""}, "neither is"),
         ({"DigitalTwinsUrl": "http://instance"}, "https://"),
         ({"WorkOrdersUrl": "http://orders.example"}, "WorkOrdersUrl"),
+        ({"WorkOrdersScope": "api://orders/.default"}, "WorkOrdersScope"),
+        ({"WorkOrdersUrl": "http://127.0.0.1", "WorkOrdersScope": "api://orders/.default"}, "WorkOrdersScope"),
     ],
 )
 def test_one_fault(changes: dict[str, str], word: str) -> None:
