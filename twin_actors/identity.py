@@ -7,7 +7,8 @@ from typing import NewType
 TwinId = NewType("TwinId", str)
 
 MAX_ID_LENGTH = 128
-_TWIN_ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}")
+TWIN_ID_PATTERN = r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}"
+_TWIN_ID = re.compile(TWIN_ID_PATTERN)
 
 
 def is_twin_id(text: str) -> bool:

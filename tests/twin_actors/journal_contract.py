@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from twin_actors.errors import Fenced, PartitionStopped
-from twin_actors.journals import ABSENT, Journal
+from twin_actors.journals import ABSENT, Journal, Names
 
 type Promise = Callable[[Journal], Awaitable[None]]
 
@@ -187,6 +187,21 @@ async def names_are_listed_by_prefix(journal: Journal) -> None:
     assert await journal.names("segments/1/") == ["segments/1/a", "segments/1/b"]
     assert await journal.names("s") == ["segments/1/a", "segments/1/b", "segments/10/a", "snapshots/1/a"]
     assert await journal.names("none") == []
+
+
+async def names_are_paged(journal: Journal) -> None:
+    """Each path once, in order, pages no longer than asked; the last one says that it is."""
+    paths = [f"dead-letters/0/{number:020d}" for number in range(5)]
+    for path in (*reversed(paths), "dead-letters-not/0"):
+        await journal.write(path, b"letter")
+    first = await journal.page("dead-letters/", 2)
+    second = await journal.page("dead-letters/", 2, first.token)
+    await journal.delete(paths[4])
+    third = await journal.page("dead-letters/", 2, second.token)
+    assert [first.paths, second.paths] == [paths[:2], paths[2:4]]
+    assert (third.paths, third.token) == ([], "")
+    assert await journal.page("dead-letters/", 4) == Names(paths[:4])
+    assert await journal.page("none", 2) == Names([])
 
 
 PROMISES: list[Promise] = [

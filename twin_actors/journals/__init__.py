@@ -19,6 +19,13 @@ class Stored(msgspec.Struct, frozen=True):
     etag: str
 
 
+class Names(msgspec.Struct, frozen=True):
+    """Some paths of a list, and where to go on; an empty token ends it."""
+
+    paths: list[str]
+    token: str = ""
+
+
 class Journal(Protocol):
     """Append-only segments and small objects, each named by a path.
 
@@ -88,6 +95,14 @@ class Journal(Protocol):
 
     async def names(self, prefix: str) -> list[str]:
         """Return the paths that begin with `prefix`, sorted.
+
+        Raises
+        ------
+        Unavailable
+        """
+
+    async def page(self, prefix: str, limit: int, token: str = "") -> Names:
+        """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages.
 
         Raises
         ------

@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 from azure.storage.blob.aio import ContainerClient
 
 from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
-from twin_actors.journals import ABSENT, Stored
+from twin_actors.journals import ABSENT, Names, Stored
 
 ANSWER_SECONDS = 10
 """How long one call may take before it counts as unanswered."""
@@ -120,6 +120,17 @@ class BlobJournal:
                 return sorted([name async for name in self._container.list_blob_names(name_starts_with=prefix)])
             except ResourceNotFoundError:  # no worker has ever started
                 return []
+
+    async def page(self, prefix: str, limit: int, token: str = "") -> Names:
+        """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages."""
+        async with _reading(prefix):
+            listing = self._container.list_blob_names(name_starts_with=prefix, results_per_page=limit)
+            pages: Any = listing.by_page(token)  # its declared type hides the continuation token
+            try:
+                paths = [name async for name in await anext(pages)]
+            except (ResourceNotFoundError, StopAsyncIteration):
+                return Names([])
+            return Names(paths, pages.continuation_token or "")
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -1,7 +1,7 @@
 """The journal in memory: for tests, and for trying a twin without storage."""
 
 from twin_actors.errors import Fenced, PartitionStopped
-from twin_actors.journals import ABSENT, Stored
+from twin_actors.journals import ABSENT, Names, Stored
 
 
 class MemoryJournal:
@@ -55,6 +55,11 @@ class MemoryJournal:
     async def names(self, prefix: str) -> list[str]:
         """Return the paths that begin with `prefix`, sorted."""
         return sorted(path for path in (*self._segments, *self._objects) if path.startswith(prefix))
+
+    async def page(self, prefix: str, limit: int, token: str = "") -> Names:
+        """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages."""
+        left = [path for path in await self.names(prefix) if path > token]
+        return Names(left[:limit], left[limit - 1] if len(left) > limit else "")
 
     async def close(self) -> None:
         """Let go of nothing."""
