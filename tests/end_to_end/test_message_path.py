@@ -123,7 +123,7 @@ async def test_what_cannot_be_folded_is_kept_with_its_reason(stack: Stack) -> No
     letters = await eventually(listed, 40)
     assert letters["too_large"]["bytes"] > 300_000
     lost_twin = letters["no_such_twin"]["id"]
-    row = json.loads(await stack.operate("dead-letter", "show", lost_twin, "-o", "json"))[0]
+    row = json.loads(await stack.operate("dead-letter", "show", lost_twin, "-o", "json"))
     assert json.loads(row["body"]) == GOOD
     assert "pump-later" in row["detail"]
 
