@@ -219,6 +219,8 @@ class Documents(Protocol):
 
         Raises
         ------
+        Refused
+            It can never be kept: its id is too long, or its body.
         Unavailable
             It may be kept or not: put it again.
         """
@@ -228,6 +230,8 @@ class Documents(Protocol):
 
         Raises
         ------
+        Refused
+            It can never be kept: its id is too long, or its body.
         Unavailable
             It may be kept or not: an own document is what `get` returns then.
         """
@@ -245,8 +249,12 @@ class Documents(Protocol):
     ) -> Page:
         """Return documents by twin id and document id, those of one twin or one status only where asked.
 
+        The last page may be empty.
+
         Raises
         ------
+        Refused
+            The token is none of this list's.
         Unavailable
         """
 

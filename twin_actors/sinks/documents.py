@@ -82,7 +82,10 @@ class TableDocuments:
         self, collection: Collection, *, twin_id: str = "", status: str = "", limit: int = 100, token: str = ""
     ) -> Page:
         """Return documents by twin id and document id, those of one twin or one status only where asked."""
-        wanted = {"PartitionKey": key_of(twin_id), "Status": status}
+        try:
+            wanted = {"PartitionKey": key_of(twin_id), "Status": status}
+        except Refused:  # nothing of that name can be kept
+            return Page([])
         wanted = {name: value for name, value in wanted.items() if value}
         start = _continuation(token) if token else None
         documents: list[Document] = []

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from twin_actors.documents import Collection, Document, PropertyValue, WorkOrder
-from twin_actors.sinks import Absent, Answer, DeviceCommand, GraphTwin, Offline, Page, Stale
+from twin_actors.sinks import Absent, Answer, DeviceCommand, GraphTwin, Offline, Page, Refused, Stale
 
 
 class MemoryGraph:
@@ -121,6 +121,8 @@ class MemoryDocuments:
             for _, document in sorted(self._kept[collection].items())
             if twin_id in {"", document.twin_id} and status in {"", document.status}
         ]
+        if token and not token.isdecimal():
+            raise Refused(f"{token[:40]!r} is not a token of this list")
         start = int(token or 0)
         more = start + limit < len(wanted)
         return Page(wanted[start : start + limit], str(start + limit) if more else "")

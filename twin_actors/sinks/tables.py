@@ -52,7 +52,7 @@ def _key_letters() -> dict[str, str]:
         before = chr(ord(forbidden) - 1)
         letters[before] = before * 2
         letters[forbidden] = before + "~"
-    letters |= {chr(code): " " + chr(code + 0x40) for code in range(0x20)}
+    letters |= {chr(code): " " + chr(code + 0x5D) for code in range(0x20)}
     letters[" "] = " ~"
     letters["~"] = "~~"
     letters |= {chr(code): "~" + chr(code + 0x100) for code in range(0x7F, 0xA0)}

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import msgspec
 from azure.core import AsyncPipelineClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.queue import BinaryBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient
@@ -35,6 +36,8 @@ LATER = {401, 403, 408, 429}
 
 _READ_BYTES = 4096
 _SHOWN_LETTERS = 200
+
+type Transport = AsyncHttpTransport[Any, AsyncHttpResponse]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -125,12 +128,23 @@ class HttpWorkOrders:
         Whose token is sent; whoever made it closes it.
     scope : str
         What the token is for; empty for none.
+    transport, optional
+        In place of azure-core's own.
     """
 
-    def __init__(self, url: str, credential: AsyncTokenCredential | None = None, scope: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        credential: AsyncTokenCredential | None = None,
+        scope: str = "",
+        *,
+        transport: Transport | None = None,
+    ) -> None:
         self._url = url
         policies = [AsyncBearerTokenCredentialPolicy(credential, scope)] if credential and scope else []
-        self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(url, policies=policies)
+        self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
+            url, policies=policies, transport=transport or AioHttpTransport()
+        )
 
     async def place(self, order: WorkOrder) -> None:
         """Hand over an order; the same idempotency key again is the same order."""
