@@ -76,6 +76,7 @@ def _add_device(verbs: Any) -> None:  # noqa: ANN401  argparse hides its type
     add = device.add_parser("add", help="register a device, and say what plays it")
     add.add_argument("id", help="its device id, which is also its twin's")
     add.add_argument("--acceleration", type=float, default=1.0, help="wear so many times faster than real")
+    add.add_argument("--fault", choices=("clogging",), default="", help="let its strainer clog within minutes")
     add.add_argument("--replay", type=Path, help="replay this recording instead of simulating a pump")
     add.add_argument("--mapping", type=Path, help="how the recording's columns become channels")
     add.add_argument("--speed", type=float, default=1.0, help="replay so many times as fast")
@@ -187,11 +188,14 @@ async def device(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
 async def _add(arguments: argparse.Namespace, ready: dict[str, Any]) -> int:
     if bool(arguments.replay) != bool(arguments.mapping):
         return _fail("a replay needs both --replay and --mapping")
+    if arguments.replay and arguments.fault:
+        return _fail("a replay has the faults that were recorded: leave --fault out")
     missing = [str(path) for path in (arguments.replay, arguments.mapping) if path and not path.exists()]
     if missing:
         return _fail(f"there is no file {', '.join(missing)}")
     player = SimulatedDevice(
         acceleration=arguments.acceleration,
+        fault=arguments.fault,
         replay=str(arguments.replay.resolve()) if arguments.replay else "",
         mapping=str(arguments.mapping.resolve()) if arguments.mapping else "",
         speed=arguments.speed,

@@ -80,7 +80,9 @@ async def _play_one(device_id: str, device: SimulatedDevice, connection_string: 
             )
         else:
             seed = zlib.crc32(device_id.encode())
-            await PumpFleet([connection_string], seed=seed, acceleration=device.acceleration).run(ended)
+            clogs = device.fault == "clogging"
+            fleet = PumpFleet([connection_string], seed=seed, acceleration=device.acceleration, clogging=clogs)
+            await fleet.run(ended)
     except (DeviceError, OSError) as error:
         log.error("%s is not played: %s", device_id, error)  # noqa: TRY400  the reason is enough for a user
 

@@ -7,12 +7,14 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from azure.iot.hub import IoTHubRegistryManager
 
 FILE = "devices.json"
+
+type Fault = Literal["", "clogging"]
 
 
 class SimulatedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,6 +24,8 @@ class SimulatedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     ----------
     acceleration : float
         How much faster than real it wears; time stamps stay real.
+    fault : str
+        What is wrong with a simulated pump: ``clogging`` of the strainer before it; empty for nothing.
     replay : str
         A recording to replay instead of a simulation.
     mapping : str
@@ -33,6 +37,7 @@ class SimulatedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """
 
     acceleration: float = 1.0
+    fault: Fault = ""
     replay: str = ""
     mapping: str = ""
     speed: float = 1.0
@@ -118,4 +123,6 @@ def player(device: SimulatedDevice | None) -> str:
         return "nobody here"
     if device.replay:
         return f"replay of {Path(device.replay).name}, {device.speed:g} times as fast"
-    return "simulated pump" + (f", wears {device.acceleration:g} times as fast" if device.acceleration != 1.0 else "")
+    wears = f", wears {device.acceleration:g} times as fast" if device.acceleration != 1.0 else ""
+    clogs = ", its strainer clogs" if device.fault == "clogging" else ""
+    return f"simulated pump{wears}{clogs}"

@@ -4,16 +4,19 @@ import asyncio
 import json
 import logging
 import uuid
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from azure.iot.device import Message
+from azure.iot.device import Message, MethodRequest, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient
 from azure.iot.device.exceptions import ClientError, OperationCancelled, OperationTimeout
 
+from local_emulator.devices.commands import Commands
 from local_emulator.devices.errors import ConnectionsError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ SEND_FAILURES = (ClientError, OperationCancelled, OperationTimeout)
 
 
 class DeviceConnection:
-    """Sends readings, one after the other; connecting and reconnecting is the SDK's business.
+    """Sends readings, one after the other, and hears commands; connecting and reconnecting is the SDK's business.
 
     Parameters
     ----------
@@ -53,6 +56,7 @@ class DeviceConnection:
         self.retries = 0
         self._stopped = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
+        self._reporting = asyncio.Lock()
 
     async def send(self, time: float, channels: Mapping[str, float | str]) -> None:
         """Send a reading; return once the hub has it. A send that fails is repeated with the same message id."""
@@ -92,6 +96,61 @@ class DeviceConnection:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), pause)
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 * pause)
+
+    async def listen(self, commands: Commands) -> None:
+        """Obey direct methods and desired properties from now on, and what was desired before.
+
+        The SDK keeps listening over all reconnections, and asks then for what was desired meanwhile.
+
+        Raises
+        ------
+        azure.iot.device.exceptions.ClientError, OperationCancelled, OperationTimeout
+            The connection was closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        this = weakref.ref(self)  # the SDK keeps the handlers, and would hold this and itself for ever
+
+        # The SDK calls back on a loop of its own.
+        async def on_method(request: MethodRequest) -> None:
+            if (connection := this()) is not None:
+                answered = asyncio.run_coroutine_threadsafe(connection.answer(commands, request), loop)
+                await asyncio.wrap_future(answered)
+
+        async def on_desired(patch: dict[str, Any]) -> None:
+            if (connection := this()) is not None:
+                wished = asyncio.run_coroutine_threadsafe(connection.wish(commands, patch), loop)
+                await asyncio.wrap_future(wished)
+
+        async def ask() -> None:
+            twin = await self._client.get_twin()
+            await self.wish(commands, twin["desired"])
+
+        for name, handler in (
+            ("on_method_request_received", on_method),
+            ("on_twin_desired_properties_patch_received", on_desired),
+        ):
+            # Setting a handler subscribes, and blocks until the hub has answered.
+            await self.send_until_taken(partial(asyncio.to_thread, setattr, self._client, name, handler))
+        await self.send_until_taken(ask)
+
+    async def answer(self, commands: Commands, request: MethodRequest) -> None:
+        """Do what a direct method says, and answer it."""
+        status, payload = commands.call(request.name, request.payload)
+        logger.info("%s: %s is answered with %d %s", self.device_id, request.name, status, payload)
+        try:
+            await self._client.send_method_response(MethodResponse(request.request_id, status, payload))
+        except SEND_FAILURES as error:
+            # Who called asks again, and is told the same.
+            logger.warning("%s: the answer to %s is lost: %s", self.device_id, request.name, _reason(error))
+
+    async def wish(self, commands: Commands, desired: dict[str, Any]) -> None:
+        """Do what desired properties say, and report it."""
+        reported = commands.wish(desired)
+        if not reported:
+            return
+        logger.info("%s: reports %s", self.device_id, reported)
+        async with self._reporting:
+            await self.send_until_taken(partial(self._client.patch_twin_reported_properties, reported))
 
     async def close(self) -> None:
         """Hang up; what is being sent fails. Closing twice is closing once."""

@@ -1,10 +1,14 @@
-"""A fleet of simulated pumps, each with its own connection, all simulated together once a second."""
+"""A fleet of simulated pumps, each with its own connection, all simulated together once a second.
+
+They send what their sensors show, and obey the commands of ``pump_commands.py``.
+"""
 
 import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import numpy as np
 
 from local_emulator.devices.connection import FAREWELL_SECONDS, SEND_FAILURES, DeviceConnection
 from local_emulator.devices.errors import ConnectionsError
+from local_emulator.devices.pump_commands import pump_commands
 from local_emulator.devices.pumps import MODEL, PumpGroup
 
 logger = logging.getLogger(__name__)
@@ -47,6 +52,8 @@ class PumpFleet:
         How many times faster than real the pumps wear, all or each; time stamps stay real.
     period : float
         Seconds between readings.
+    clogging : bool
+        Whether their strainers clog, within minutes.
     ca_file : Path, optional
         PEM file of the authority to trust; the system's, or those of SSL_CERT_FILE, if absent.
     """
@@ -58,6 +65,7 @@ class PumpFleet:
         seed: int = 0,
         acceleration: float | Sequence[float] = 1.0,
         period: float = 1.0,
+        clogging: bool = False,
         ca_file: Path | None = None,
     ) -> None:
         count = len(connection_strings)
@@ -71,7 +79,9 @@ class PumpFleet:
             raise ConnectionsError(f"period {period:g} is not positive")
         self.report = FleetReport()
         self._connection_strings = tuple(connection_strings)
-        self._pumps = PumpGroup(count, seed=seed, acceleration=np.asarray(acceleration, dtype=np.float64))
+        self._pumps = PumpGroup(
+            count, seed=seed, acceleration=np.asarray(acceleration, dtype=np.float64), clogging=clogging
+        )
         self._period = period
         self._ca_file = ca_file
 
@@ -81,6 +91,8 @@ class PumpFleet:
         lines = [_Line(connection, self.report) for connection in connections]
         async with asyncio.TaskGroup() as tasks:
             senders = [tasks.create_task(line.send()) for line in lines]
+            for number, connection in enumerate(connections):
+                tasks.create_task(self._obey(connection, number))
             try:
                 await self._simulate(lines, stop)
             finally:
@@ -89,6 +101,10 @@ class PumpFleet:
                 await asyncio.wait(senders, timeout=FAREWELL_SECONDS)
                 await asyncio.gather(*(connection.close() for connection in connections))
         logger.info("pumps: %s", self.report)
+
+    async def _obey(self, connection: DeviceConnection, number: int) -> None:
+        with suppress(*SEND_FAILURES):  # the fleet has ended before the hub was reached
+            await connection.listen(pump_commands(self._pumps, number))
 
     async def _simulate(self, lines: Sequence["_Line"], stop: asyncio.Event) -> None:
         before = due = time.monotonic()

@@ -10,6 +10,10 @@ bearing    raises friction, and with it bearing and oil temperature; raises vibr
            accelerometers hear more than what velocity shows
 seal       lets water leak between the pump and its flow meter
 =========  =======================================================================================
+
+A pump turns at its own speed, or at the one it was told. Once its bearing or impeller is gone it trips: it
+stops and stays stopped. The strainer before it may clog: then the pressure at its suction falls with the
+square of the flow, until it cavitates.
 """
 
 import math
@@ -19,7 +23,7 @@ import numpy.typing as npt
 
 from kernels.hydraulics import REFERENCE_PUMP, operating_point, pump_performance, water_properties
 from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_temperatures
-from local_emulator.devices.wear import Wear
+from local_emulator.devices.wear import MOST_IMPELLER, Wear
 
 type Column = npt.NDArray[np.float64]
 
@@ -65,6 +69,15 @@ NOISE = {
 }
 DECIMALS = 4
 
+ZERO_AT_REST = ("speed", "flow", "power", "current", "vibration", "acceleration1", "acceleration2")
+
+RAMP = 100.0 / (RPM * REFERENCE_PUMP.rated_speed)  # [1/s] of the rated speed: 100 rpm/s
+STEADIER = 0.1  # how much of its own wandering is left of a speed that is held
+SLOWEST = 0.01  # of the rated speed, at which the physics takes a pump for one at rest
+
+CLOGGING = 20_000.0  # [s²/m⁵] of resistance for each m³ through the strainer: cavitates within two minutes
+MOST_CLOGGED = 45_000.0  # [s²/m⁵], at which a pump at its own speed boils the water before it
+
 LONG = 1e9  # [s], after which every temperature is steady
 
 
@@ -79,10 +92,18 @@ class PumpGroup:
         How many times faster than real each pump wears; nothing else goes faster.
     wear : Wear, optional
         What is worn already; new pumps if absent.
+    clogging : bool
+        Whether the strainers before them clog.
     """
 
     def __init__(
-        self, count: int, *, seed: int = 0, acceleration: float | Column = 1.0, wear: Wear | None = None
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        acceleration: float | Column = 1.0,
+        wear: Wear | None = None,
+        clogging: bool = False,
     ) -> None:
         self._random = np.random.default_rng(seed)
         self.wear = wear if wear is not None else Wear.new(count)
@@ -97,6 +118,11 @@ class PumpGroup:
         self._wandering = self._clip(self._usual + self._scatter * self._normal(len(WANDERING)))
         cold = np.full(count, 20.0 + KELVIN)
         self._temperatures = (cold, cold, cold)
+        self._speed = self._state()["speed"]
+        self._set_speed = np.full(count, math.nan)
+        self._tripped = np.zeros(count, dtype=np.bool_)
+        self._clogging = CLOGGING if clogging else 0.0
+        self._strainer = np.zeros(count)  # [s²/m⁵] of resistance
         self._measure(self._state(), LONG)  # they have been running for hours
 
     def step(self, seconds: float) -> dict[str, Column]:
@@ -105,13 +131,44 @@ class PumpGroup:
         drift = self._normal(len(WANDERING)) * self._scatter * np.sqrt(1.0 - forget * forget)
         self._wandering = self._clip(self._usual + (self._wandering - self._usual) * forget + drift)
         state = self._state()
-        self.wear = self.wear.after(seconds * self._acceleration * state["speed"] / self._lifetime)
-        channels = self._measure(state, seconds)
+        self._turn(state["speed"], seconds)
+        self.wear = self.wear.after(seconds * self._acceleration * self._speed / self._lifetime)
+        self._tripped |= (self.wear.bearing >= 1.0) | (self.wear.impeller >= MOST_IMPELLER)
+        channels = self._measure_behind_strainer(state | {"speed": np.maximum(self._speed, SLOWEST)}, seconds)
         part, unit = (np.array(column)[:, np.newaxis] for column in zip(*NOISE.values(), strict=True))
         true = np.array([channels[name] for name in NOISE])
         noise = self._normal(len(NOISE)) * np.hypot(part * true, unit)
-        shown = np.round(true + noise, DECIMALS)
-        return dict(zip(NOISE, shown, strict=True))
+        shown = dict(zip(NOISE, np.round(true + noise, DECIMALS), strict=True))
+        for name in ZERO_AT_REST:
+            shown[name] = np.where(self._speed > 0.0, np.maximum(0.0, shown[name]), 0.0)
+        return shown
+
+    def set_speed(self, pump: int, speed: float | None) -> float:
+        """Hold a speed in rpm from now on, or the pump's own again (None); return what it goes to."""
+        rated = RPM * REFERENCE_PUMP.rated_speed
+        self._set_speed[pump] = math.nan if speed is None else speed / rated
+        return float(self._state()["speed"][pump] * rated) if speed is None else speed
+
+    def has_tripped(self, pump: int) -> bool:
+        """Whether a part of the pump is gone, so that it does not turn any more."""
+        return bool(self._tripped[pump])
+
+    def _turn(self, own: Column, seconds: float) -> None:
+        """Bring the speeds nearer to where they shall be."""
+        held = self._set_speed * (1.0 + STEADIER * (own / WANDERING["speed"][0] - 1.0))
+        wanted = np.where(self._tripped, 0.0, np.where(np.isnan(held), own, held))
+        self._speed = self._speed + np.clip(wanted - self._speed, -RAMP * seconds, RAMP * seconds)
+
+    def _measure_behind_strainer(self, state: dict[str, Column], seconds: float) -> dict[str, Column]:
+        """Return the true values; what the strainer resists counts as pipe, and both pressures lack its loss."""
+        opening = (state["valve"] ** -2 + self._strainer / OPEN_RESISTANCE) ** -0.5
+        channels = self._measure(state | {"valve": opening}, seconds)
+        flow = channels["flow"] / 3600.0 / (1.0 - self.wear.leak)
+        water = water_properties(state["water"] + KELVIN)
+        lost = self._strainer * flow * flow * water.density * GRAVITY / 1e3
+        lost = np.minimum(lost, channels["suctionPressure"] - water.vapour_pressure / 1e3)  # then it boils
+        self._strainer = np.minimum(MOST_CLOGGED, self._strainer + self._clogging * flow * seconds)
+        return channels | {name: channels[name] - lost for name in ("suctionPressure", "dischargePressure")}
 
     def _normal(self, rows: int) -> Column:
         return self._random.standard_normal((rows, self._lifetime.size))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kernels.hydraulics import REFERENCE_PUMP, PumpEstimate, pump_estimate
-from local_emulator.devices.pumps import MODEL, NOISE, PumpGroup
-from local_emulator.devices.wear import YEAR, Wear
+from local_emulator.devices.pumps import MODEL, NOISE, RPM, ZERO_AT_REST, PumpGroup
+from local_emulator.devices.wear import MOST_IMPELLER, YEAR, Wear
 from tests.twin_actors.twin_contract import START, envelope, fold
 from twin_actors.messages import Row
 from twin_actors.projection import shown_properties
@@ -95,7 +95,7 @@ def test_a_worn_impeller_lowers_the_head_by_its_wear() -> None:
 
 def test_a_worn_bearing_warms_shakes_and_costs_power() -> None:
     """Its damage shows in temperatures and vibration, and not in the head."""
-    damage = np.array([0.0, 0.1, 0.3, 0.6, 1.0])
+    damage = np.array([0.0, 0.1, 0.3, 0.6, 0.99])
     zero = np.zeros(damage.size)
     estimate, shown = _mean_over(PumpGroup(damage.size, seed=4, wear=Wear(zero, damage, zero)))
     rise = shown["bearingTemperature"] - shown["ambientTemperature"]
@@ -139,14 +139,95 @@ def test_acceleration_leaves_everything_else_in_real_time() -> None:
         assert np.array_equal(ordinary[name], accelerated[name]), name
 
 
+@pytest.mark.parametrize("part", ["bearing", "impeller"])
+def test_a_pump_whose_part_is_gone_trips(part: str) -> None:
+    """It comes to rest, stays there whatever it is told, wears no more and cools; another goes on."""
+    wear = Wear.new(2)._replace(**{part: np.array([MOST_IMPELLER if part == "impeller" else 1.0, 0.0])})
+    group = PumpGroup(2, seed=8, wear=wear)
+    warm = group.step(1.0)["motorTemperature"][0]
+    assert group.has_tripped(0)
+    assert not group.has_tripped(1)
+    group.set_speed(0, 2000.0)
+    shown = [group.step(1.0) for _ in range(60)]
+    assert 2000.0 < shown[5]["speed"][0] < shown[0]["speed"][0]
+    worn = group.wear.impeller[0]
+    for _ in range(60):
+        last = group.step(60.0)
+        assert [last[name][0] for name in ZERO_AT_REST] == [0.0] * len(ZERO_AT_REST)
+    assert last["speed"][1] > 2000.0
+    assert last["motorTemperature"][0] < warm - 20.0
+    assert group.wear.impeller[0] == worn
+
+
 def test_the_end_of_all_parts_is_bounded() -> None:
-    """However long a pump runs, it still gives readings."""
+    """However fast a pump wears, it still gives readings."""
     group = PumpGroup(4, seed=8, acceleration=1e12)
     for _ in range(3):
         shown = group.step(3600.0)
     assert np.array_equal(group.wear.bearing, np.ones(4))
     assert all(np.all(np.isfinite(values)) for values in shown.values())
-    assert np.all(shown["flow"] > 1.0)
+
+
+def test_a_pump_goes_to_the_speed_that_it_is_told() -> None:
+    """By 100 rpm a second, and back to its own; flow, power and heat follow, its neighbour does not."""
+    group = PumpGroup(2, seed=21)
+    before = group.step(1.0)
+    assert group.set_speed(0, 2000.0) == 2000.0
+    ramp = np.array([group.step(1.0)["speed"][0] for _ in range(7)])
+    assert np.diff(ramp) == pytest.approx([-100.0] * 6, abs=4.0)
+    held = [group.step(10.0) for _ in range(120)]
+    assert [shown["speed"][0] for shown in held] == pytest.approx([2000.0] * 120, abs=20.0)
+    assert 0.0 < held[-1]["flow"][0] < 0.7 * before["flow"][0]
+    assert held[-1]["power"][0] < 0.5 * before["power"][0]
+    assert held[-1]["motorTemperature"][0] < before["motorTemperature"][0] - 10.0
+    assert min(shown["speed"][1] for shown in held) > 2700.0
+    assert group.set_speed(0, None) == pytest.approx(2860.0, abs=150.0)
+    for _ in range(12):
+        again = group.step(1.0)
+    assert again["speed"][0] == pytest.approx(before["speed"][0], rel=0.05)
+
+
+def test_a_pump_can_be_stopped() -> None:
+    """At rest nothing flows and nothing shakes, and on the way there and back every reading is one of a pump."""
+    group = PumpGroup(1, seed=22, wear=Wear(np.array([0.1]), np.array([0.3]), np.array([0.2])))
+    channels = {channel.name: channel for channel in TWIN.channels}
+    before = group.step(1.0)
+    for speed in (0.0, None):
+        group.set_speed(0, speed)
+        for _ in range(40):
+            now = group.step(1.0)
+            for name, values in now.items():
+                assert channels[name].low <= values[0] <= channels[name].high, name
+                if channels[name].max_rate is not None:
+                    assert abs(values[0] - before[name][0]) <= channels[name].max_rate, name
+            before = now
+        if speed == 0.0:
+            assert [now[name][0] for name in ZERO_AT_REST] == [0.0] * len(ZERO_AT_REST)
+    assert now["flow"][0] > 50.0
+
+
+def _margin_after(group: PumpGroup, seconds: int) -> np.ndarray:
+    for _ in range(seconds - 10):
+        group.step(1.0)
+    return _mean_over(group, 10)[0].cavitation_margin
+
+
+def test_a_clogging_strainer_ends_in_cavitation_unless_the_pump_slows_down() -> None:
+    """Below half a metre within two minutes at full speed; at four fifths of it well above one, for good."""
+    group, sound = PumpGroup(PUMPS, seed=23, clogging=True), PumpGroup(PUMPS, seed=23)
+    assert np.all(_margin_after(group, 20) > 4.0)
+    assert np.mean(_margin_after(group, 100) < 0.5) > 0.9
+    assert np.all(_margin_after(sound, 120) > 6.0)
+    for pump in range(PUMPS):
+        group.set_speed(pump, 0.8 * REFERENCE_PUMP.rated_speed * RPM)
+    assert np.all(_margin_after(group, 20) > 2.0)
+    assert np.all(_margin_after(group, 1800) > 2.0)
+    for pump in range(PUMPS):
+        group.set_speed(pump, None)
+    estimate, shown = _mean_over(group)
+    assert np.median(estimate.cavitation_margin) < 0.0
+    assert np.all(shown["suctionPressure"] > 0.0)
+    assert np.all(np.abs(estimate.head_residual) < 0.002)
 
 
 def test_the_seed_decides_everything() -> None:
