@@ -8,6 +8,7 @@ from azure.digitaltwins.core.aio import DigitalTwinsClient
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.identity.aio import DefaultAzureCredential
 
+from functions.http.sides import Sides
 from twin_actors.clock import SystemClock
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals.blob import BlobJournal
@@ -15,6 +16,7 @@ from twin_actors.registry import load_registry
 from twin_actors.runtime import Ports, Runtime
 from twin_actors.settings import Settings, read_settings
 from twin_actors.sinks import WorkOrders
+from twin_actors.sinks.device_commands import IotHubDevices
 from twin_actors.sinks.digital_twins import DigitalTwinsGraph
 from twin_actors.sinks.documents import TableDocuments
 from twin_actors.sinks.mailbox import EventHubSender
@@ -104,6 +106,28 @@ def make_work_orders(settings: Settings) -> WorkOrders:
     )
 
 
+def make_devices(settings: Settings) -> IotHubDevices:
+    """Return the devices behind the IoT Hub."""
+    hub = settings.iot_hub
+    if hub.connection_string:
+        return IotHubDevices.from_connection_string(hub.connection_string)
+    return IotHubDevices.from_address(hub.address, credential())
+
+
+def make_sides() -> Sides:
+    """Return what HTTP stands on."""
+    settings = read_settings(os.environ)
+    return Sides(
+        graph=make_digital_twins(settings),
+        documents=make_documents(settings),
+        sender=make_sender(settings),
+        reader=make_reader(settings),
+        journal=make_journal(settings),
+        registry=load_registry(),
+        clock=SystemClock(),
+    )
+
+
 _lock = asyncio.Lock()
 _runtimes: list[Runtime] = []
 
@@ -124,6 +148,10 @@ async def _start(settings: Settings) -> Runtime:
         graph=DigitalTwinsGraph(make_digital_twins(settings)),
         sender=make_sender(settings),
         reader=make_reader(settings),
+        devices=make_devices(settings),
+        documents=make_documents(settings),
+        orders=make_work_orders(settings),
+        models=lambda _name: None,
         clock=SystemClock(),
     )
     return Runtime(load_registry().by_name, ports)

@@ -18,7 +18,9 @@ from collections.abc import Iterator
 import msgspec
 
 from twin_actors.errors import PartitionStopped
+from twin_actors.maintenance import Maintenance
 from twin_actors.messages import Event, Quality
+from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
 from twin_actors.quality import Signal
 from twin_actors.watermark import Watermark
 
@@ -58,6 +60,8 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         What each channel said last.
     is_announced : bool
         Whether its device announced its model, so that the runtime may create it in the graph.
+    maintenance : Maintenance
+        What its rules, its RUL model and people have said.
     """
 
     twin_id: str
@@ -73,6 +77,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     quality: Quality = Quality.GOOD
     signals: dict[str, Signal] = {}
     is_announced: bool = False
+    maintenance: Maintenance = Maintenance()
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
@@ -143,7 +148,7 @@ class StrikeLetter(msgspec.Struct, frozen=True, tag="strike"):
     letter_id: str
 
 
-type OutboxEntry = SendForward | KeepLetter | StrikeLetter
+type OutboxEntry = SendForward | KeepLetter | StrikeLetter | PutDocument | PlaceOrder | SendCommand
 
 
 class Claim(msgspec.Struct, frozen=True, tag="claim"):
@@ -191,6 +196,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
         (twin id, state version) that the graph is known to show.
     channels : dict
         Source partition → number of the last forwarded event applied.
+    swept : str or None
+        The twin at which a sweep of the shard goes on; empty where it is through, None where none was made.
     counts : dict
         What this commit adds to the partition's totals.
     """
@@ -206,6 +213,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     struck: list[str] = []
     shown: list[tuple[str, int]] = []
     channels: dict[int, int] = {}
+    swept: str | None = None
     counts: dict[str, int] = {}
 
 

@@ -1,11 +1,12 @@
 """A sorted batch becomes the content of one record. Pure: the same batch gives the same record."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from twin_actors.asking import refused
 from twin_actors.commit import (
     Accepted,
     Commit,
@@ -18,21 +19,13 @@ from twin_actors.commit import (
 )
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter
+from twin_actors.messages import Envelope
+from twin_actors.outputs import Output, PutDocument
+from twin_actors.requests import AddressedRequest
 from twin_actors.shard import Shard
 from twin_actors.turn import Folded, Work, run
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark
-
-LATE_AFTER_SECONDS = 30.0
-OFFLINE_AFTER_SECONDS = 300.0
-"""Silence after which a device counts as late, and as offline."""
-
-TICK_BYTES = 1024 * 1024
-"""How much one tick may write of twins that fell silent, so that its record fits one append."""
-
-TWIN_BYTES = 512
-SIGNAL_BYTES = 96
-"""What a twin and each of its signals take in a record, beside the state, generously."""
 
 type Newcomers = Mapping[str, Twin | Rejected]
 """Twins that were unknown before this batch: who they turned out to be, or why they are none."""
@@ -68,38 +61,54 @@ def fold(
     }
     folded = run(
         [
-            Work(twin, types[twin.type_name], mail.by_twin[twin_id], shard.recent_keys.get(twin_id, ()))
+            Work(
+                shard.partition,
+                twin,
+                types[twin.type_name],
+                mail.by_twin[twin_id],
+                shard.recent_keys.get(twin_id, ()),
+            )
             for twin_id, twin in known.items()
         ]
     )
     letters = [*mail.letters, *_letters(mail, shard.partition, newcomers, folded)]
-    twins = [one.twin for one in folded if one.accepted or one.resent]
-    if mail.tick_time is not None:
-        twins += _silent(shard, mail.tick_time, {twin.twin_id for twin in twins})
+    outputs = [output for one in folded for output in one.outputs]
+    outputs += _told(mail, newcomers)
     return Commit(
         append_id="",
         epoch=0,
         watermark=watermark,
         accepted=_accepted(folded),
-        twins=twins,
-        outbox=_outbox(mail, shard, letters),
+        twins=[one.twin for one in folded if one.is_changed],
+        outbox=_outbox(mail, shard, letters, outputs),
         letters=[(letter.letter_id, letter.reason) for letter in letters],
         struck=mail.struck,
         channels=mail.channels,
-        counts=_counts(mail, folded, letters),
+        counts=_counts(mail, folded, letters, newcomers),
     )
 
 
 def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
-    refused = [(envelope, refusal) for one in folded for envelope, refusal in one.refused]
+    given_up = [(envelope, refusal) for one in folded for envelope, refusal in one.refused]
     for twin_id, envelopes in mail.by_twin.items():
         stranger = newcomers.get(twin_id)
         if isinstance(stranger, Rejected):
-            refused += [(envelope, stranger) for envelope in envelopes]
-    refused.sort(key=lambda pair: pair[0].sequence_number)
+            given_up += [(envelope, stranger) for envelope in envelopes if isinstance(envelope, Envelope)]
+    given_up.sort(key=lambda pair: pair[0].sequence_number)
     return [
         dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
-        for envelope, refusal in refused
+        for envelope, refusal in given_up
+    ]
+
+
+def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:
+    """Return what tells apps that the twin they asked is none."""
+    return [
+        refused(twin_id, asked.request, f"{stranger.reason}: {stranger.detail}", asked.event.enqueued_time)
+        for twin_id, envelopes in mail.by_twin.items()
+        if isinstance(stranger := newcomers.get(twin_id), Rejected)
+        for asked in envelopes
+        if isinstance(asked, AddressedRequest)
     ]
 
 
@@ -121,7 +130,7 @@ def _accepted(folded: list[Folded]) -> Accepted:
     )
 
 
-def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter]) -> list[OutboxEntry]:
+def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter], outputs: list[Output]) -> list[OutboxEntry]:
     entries: list[OutboxEntry] = []
     number = shard.last_number
     channels = dict(shard.sent_channels)
@@ -135,31 +144,28 @@ def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter]) -> list[OutboxE
     for letter_id in mail.struck:
         number += 1
         entries.append(StrikeLetter(number, letter_id))
+    return entries + numbered(outputs, number)
+
+
+def numbered(outputs: Sequence[Output], last_number: int) -> list[Output]:
+    """Give outputs the numbers that follow the last one given; that of a document is its version."""
+    entries: list[Output] = []
+    for number, output in enumerate(outputs, last_number + 1):
+        if isinstance(output, PutDocument):
+            document = msgspec.structs.replace(output.document, version=number)
+            entries.append(PutDocument(number, output.collection, document))
+        else:
+            entries.append(msgspec.structs.replace(output, number=number))
     return entries
 
 
-def _silent(shard: Shard, now: float, heard: set[str]) -> list[Twin]:
-    """Return the twins whose connection changes because nothing was heard of them."""
-    changed: list[Twin] = []
-    size = 0
-    for twin in shard.twins.values():
-        silence = now - twin.last_seen_time
-        if twin.connection == "unknown" or silence < LATE_AFTER_SECONDS or twin.twin_id in heard:
-            continue
-        connection = "offline" if silence >= OFFLINE_AFTER_SECONDS else "late"
-        if connection != twin.connection:
-            changed.append(msgspec.structs.replace(twin, connection=connection, state_version=twin.state_version + 1))
-            size += TWIN_BYTES + len(twin.state) + SIGNAL_BYTES * len(twin.signals)
-            if size >= TICK_BYTES:
-                break  # the next tick goes on
-    return changed
-
-
-def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter]) -> dict[str, int]:
+def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcomers: Newcomers) -> dict[str, int]:
     counts = Counter(mail.counts)
     counts["messages"] = sum(len(one.accepted) for one in folded)
     counts["readings"] = sum(len(envelope.rows) for one in folded for envelope, _, _ in one.accepted)
     counts["resent"] = sum(one.resent for one in folded)
+    counts["requests"] = sum(one.requests for one in folded) + len(_told(mail, newcomers))
+    counts["requests_repeated"] = sum(one.repeated for one in folded)
     counts["dead_letters"] = len(letters)
     counts["forwarded"] = len(mail.misplaced)
     return {name: count for name, count in counts.items() if count}

@@ -9,6 +9,7 @@ from twin_actors.commit import Twin
 from twin_actors.errors import Rejected, Unavailable
 from twin_actors.fold import Newcomers
 from twin_actors.messages import Envelope
+from twin_actors.requests import AddressedRequest
 from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Throttled
 from twin_actors.turn import new_twin
 from twin_actors.twin import TwinType
@@ -23,14 +24,17 @@ FIRST_PAUSE_SECONDS = 0.25
 
 
 async def introduce(
-    strangers: Mapping[str, Sequence[Envelope]], graph: Graph, clock: Clock, by_model: Mapping[str, TwinType[Any]]
+    strangers: Mapping[str, Sequence[Envelope | AddressedRequest]],
+    graph: Graph,
+    clock: Clock,
+    by_model: Mapping[str, TwinType[Any]],
 ) -> Newcomers:
     """Find out who the unknown twins of a batch are.
 
     Parameters
     ----------
     strangers
-        Twin id → its messages.
+        Twin id → its messages, and what apps ask of it.
     graph, clock
     by_model
         DTMI → twin type.
@@ -38,7 +42,7 @@ async def introduce(
     deadline = clock.elapsed() + PATIENCE_SECONDS
     limit = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def one(twin_id: str, envelopes: Sequence[Envelope]) -> Twin | Rejected:
+    async def one(twin_id: str, envelopes: Sequence[Envelope | AddressedRequest]) -> Twin | Rejected:
         announced = next((envelope.event.model for envelope in envelopes if envelope.event.model), None)
         async with limit:
             try:

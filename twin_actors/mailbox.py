@@ -18,6 +18,7 @@ from twin_actors.messages import (
     open_envelope,
     open_forward,
 )
+from twin_actors.requests import AddressedRequest, decode_request
 from twin_actors.shard import Shard
 
 MAX_DETAIL = 1_000
@@ -30,7 +31,7 @@ class Mail(msgspec.Struct):
     Attributes
     ----------
     by_twin : dict
-        Twin id → its messages, in the order of the partition.
+        Twin id → its messages, and what apps ask of it, in the order of the partition.
     misplaced : list
         (home partition, event) of messages for twins of other shards, in order.
     letters : list of DeadLetter
@@ -45,7 +46,7 @@ class Mail(msgspec.Struct):
         Ticks, repeats of forwards, replays of nothing.
     """
 
-    by_twin: dict[str, list[Envelope]] = {}
+    by_twin: dict[str, list[Envelope | AddressedRequest]] = {}
     misplaced: list[tuple[int, Event]] = []
     letters: list[DeadLetter] = []
     tick_time: float | None = None
@@ -89,7 +90,7 @@ def sort(events: Sequence[Event], shard: Shard, partition_count: int, replayed: 
             elif kind is Kind.REPLAY:
                 _take_replay(event, replayed, shard, partition_count, mail)
             else:
-                _take_telemetry(event, event.sequence_number, shard, partition_count, mail)
+                _take_addressed(event, event.sequence_number, shard, partition_count, mail)
         except Rejected as refusal:
             mail.letters.append(dead_letter(shard.partition, event.sequence_number, event, refusal))
     return mail
@@ -122,14 +123,21 @@ def give_up(mail: Mail, partition: int, refusal: Rejected) -> None:
     mail.by_twin.clear()
 
 
-def _take_telemetry(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
+def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
+    """Take an event that is for a twin: a reading, or what an app asks."""
     check_size(event)
     twin_id = address(event)
     home = home_partition(twin_id, partition_count)
     if home != shard.partition:
         mail.misplaced.append((home, event))
         return
-    mail.by_twin.setdefault(twin_id, []).append(open_envelope(event, sequence_number))
+    opened: Envelope | AddressedRequest
+    if kind_of(event) is Kind.REQUEST:
+        request = decode_request(event.body)
+        opened = AddressedRequest(twin_id=twin_id, request=request, event=event, sequence_number=sequence_number)
+    else:
+        opened = open_envelope(event, sequence_number)
+    mail.by_twin.setdefault(twin_id, []).append(opened)
 
 
 def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
@@ -169,6 +177,6 @@ def _take_inner(event: Event, sequence_number: int, shard: Shard, partition_coun
     """Take an event that another one carried; what is wrong with it is its own dead letter."""
     try:
         kind_of(event)
-        _take_telemetry(event, sequence_number, shard, partition_count, mail)
+        _take_addressed(event, sequence_number, shard, partition_count, mail)
     except Rejected as refusal:
         mail.letters.append(dead_letter(shard.partition, sequence_number, event, refusal))

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from twin_actors.asking import resolve
 from twin_actors.clock import Clock
 from twin_actors.commit import Twin
 from twin_actors.errors import Unanswered, Unavailable
+from twin_actors.maintenance import shown_maintenance
 from twin_actors.shard import Shard
 from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Stale, Throttled
 from twin_actors.turn import decode_state
@@ -40,7 +42,11 @@ def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, Property
     }
     if twin.last_reading_time:
         common["lastReadingTime"] = datetime.fromtimestamp(twin.last_reading_time, UTC).isoformat()
-    return {**twin_type.properties(decode_state(twin, twin_type)), **common}
+    shown = dict(twin_type.properties(decode_state(twin, twin_type)))
+    for name, edit in twin.maintenance.edits.items():
+        if resolve(name, twin_type, shown)[0]:
+            shown[name] = edit.value
+    return {**shown, **common, **shown_maintenance(twin.maintenance, twin_type)}
 
 
 class Projection:

@@ -11,7 +11,7 @@ import msgspec
 from twin_actors.documents import Collection, Document, Operation, OperationStatus, PropertyValue, document_of, moment
 from twin_actors.errors import Rejected
 from twin_actors.identity import home_partition
-from twin_actors.messages import KIND, TWIN, Kind
+from twin_actors.messages import KIND, TWIN, Event, Kind
 from twin_actors.sinks import Documents, MailboxSender
 
 MAX_REQUEST_BYTES = 65_536
@@ -59,6 +59,16 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, tag="acknowledg
 
 
 type Request = CommandRequest | EditRequest | Acknowledgement
+
+
+class AddressedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request on its way to a turn: as an `Envelope` is for readings."""
+
+    twin_id: str
+    request: Request
+    event: Event
+    sequence_number: int
+
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(CommandRequest | EditRequest | Acknowledgement)
 

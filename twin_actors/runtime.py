@@ -5,27 +5,32 @@ gaps, fold and commit in one append, then deliver. Nothing leaves before the app
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import Commit, DeadLetter
-from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
-from twin_actors.fold import fold
+from twin_actors.commit import Commit, DeadLetter, OutboxEntry
+from twin_actors.dispatch import Dispatch, Outcome
+from twin_actors.errors import Fenced, PartitionStopped, Rejected, TwinfoldError, Unavailable
+from twin_actors.fold import fold, numbered
 from twin_actors.gaps import GapReader
 from twin_actors.introduction import introduce
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.mailbox import give_up, replays, sort
+from twin_actors.maintenance import put_operation
 from twin_actors.messages import KIND, Event, Kind
-from twin_actors.outbox import deliver, letter_path
+from twin_actors.outbox import Receivers, deliver, letter_path
+from twin_actors.outputs import PutDocument, SendCommand
 from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge, restore
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
-from twin_actors.sinks import Graph, MailboxSender
+from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, WorkOrders
+from twin_actors.sweep import RulModels, sweep
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark, first_gap, unfolded
 
@@ -46,6 +51,9 @@ comes first. What is left waits for the next batch or tick."""
 LAG_SECONDS = 2.0
 """A batch whose newest event is older than this is late."""
 
+SWEEP_SECONDS = 2.0
+"""What one invocation spends on sweeping its shard."""
+
 MAX_OUTBOX = 10_000
 """Outputs that may wait before the partition is held: memory must not grow with an outage."""
 
@@ -65,6 +73,10 @@ class Ports(msgspec.Struct, frozen=True):
     graph: Graph
     sender: MailboxSender
     reader: GapReader
+    devices: Devices
+    documents: Documents
+    orders: WorkOrders
+    models: RulModels
     clock: Clock
 
 
@@ -77,15 +89,23 @@ class Active(msgspec.Struct):
     projection : Projection
     partition_count : int
         Over which twins are spread.
+    dispatch : Dispatch
     delivered, shown
         Done since the last record, to be said in the next one.
+    told : list of PutDocument
+        What came of outputs since the last record, for apps.
+    tick_time : float
+        Of the newest tick that has not been followed by a sweep; 0 for none.
     """
 
     owner: Owner
     projection: Projection
     partition_count: int
+    dispatch: Dispatch
     delivered: list[int] = []
     shown: dict[str, int] = {}
+    told: list[PutDocument] = []
+    tick_time: float = 0.0
 
     @property
     def shard(self) -> Shard:
@@ -120,6 +140,7 @@ class Runtime:
         self._new_id = new_id
         self._limits = limits
         self._active: dict[int, Active] = {}
+        self._receivers = Receivers(ports.journal, ports.sender, ports.documents, ports.orders)
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
 
@@ -146,23 +167,33 @@ class Runtime:
         PartitionStopped
             An operator must act.
         """
+        async with self._alone(partition):
+            active = self._active.get(partition) or await self._activate(partition, events)
+            if len(active.shard.outbox) >= MAX_OUTBOX:
+                await self._drain(active)
+            await self._fold_all(active, events)
+            if active.tick_time:
+                await self._sweep(active)
+            await self._send(active)
+            assert active.shard.watermark is not None
+            return active.shard.watermark
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, partition: int) -> AsyncIterator[None]:
+        """Hold a partition; let go of its memory where anything fails."""
         async with self._locks.setdefault(partition, asyncio.Lock()):
             try:
-                active = self._active.get(partition) or await self._activate(partition, events)
-                if len(active.shard.outbox) >= MAX_OUTBOX:
-                    await self._drain(active)
-                await self._fold_all(active, events)
-                await self._send(active)
+                yield
             except BaseException as error:
                 # Whatever happened, cancellation included, memory may no longer be what the
                 # journal says: only a restore is.
-                self._active.pop(partition, None)
+                active = self._active.pop(partition, None)
+                if active is not None:
+                    active.dispatch.abandon()
                 if isinstance(error, Fenced):
                     self._fenced[partition] = self._fenced.get(partition, 0) + 1
                     log.warning("partition %d fenced: %s", partition, error)
                 raise
-            assert active.shard.watermark is not None
-            return active.shard.watermark
 
     async def partition_count(self) -> int:
         """Return the number of partitions of the mailbox as it is now."""
@@ -177,11 +208,20 @@ class Runtime:
         active = self._active.get(partition)
         return None if active is None else active.shard
 
+    async def settle(self) -> None:
+        """Wait until no command is on its way to a device."""
+        for active in list(self._active.values()):
+            await active.dispatch.settle()
+
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections; commands on their way are sent again by the next owner."""
         ports = self._ports
+        for active in self._active.values():
+            active.dispatch.abandon()
         for port in (ports.journal, ports.graph, ports.sender, ports.reader):
             await port.close()
+        for receiver in (ports.devices, ports.documents, ports.orders):
+            await receiver.close()
 
     async def _activate(self, partition: int, events: Sequence[Event]) -> Active:
         """Become the owner of a partition."""
@@ -197,7 +237,9 @@ class Runtime:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
             owner.shard.watermark = Watermark(first - 1, 0.0, state.hub)
         rate = INSTANCE_PATCHES_PER_SECOND / partition_count
-        active = Active(owner, Projection(ports.graph, ports.clock, self._types, rate), partition_count)
+        projection = Projection(ports.graph, ports.clock, self._types, rate)
+        dispatch = Dispatch(ports.devices, ports.clock, lambda outcome: self._land(active, outcome))
+        active = Active(owner, projection, partition_count, dispatch)
         self._active[partition] = active
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
@@ -313,12 +355,28 @@ class Runtime:
             give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
             await self._commit(active, fold(mail, shard, self._types, newcomers, watermark), counts)
         if mail.tick_time is not None:
+            active.tick_time = max(active.tick_time, mail.tick_time)
             active.projection.unpark()
+
+    async def _sweep(self, active: Active) -> None:
+        """Sweep the shard, a record a slice, as far as there is time; the next tick goes on."""
+        shard, now, active.tick_time = active.shard, active.tick_time, 0.0
+        deadline = self._ports.clock.elapsed() + SWEEP_SECONDS
+        while True:
+            part = sweep(shard, self._types, self._ports.models, now)
+            if part.twins or part.swept != shard.swept:
+                outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
+                draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
+                await self._commit(active, msgspec.structs.replace(draft, swept=part.swept))
+            if not part.swept or self._ports.clock.elapsed() >= deadline:
+                return
 
     async def _commit(self, active: Active, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
         """Append what was folded, with more counts and what is known delivered."""
         delivered = active.delivered[:KNOWN_DONE]
         shown = list(active.shown.items())[:KNOWN_DONE]
+        last_number = draft.outbox[-1].number if draft.outbox else active.shard.last_number
+        told = numbered(active.told, last_number)
         await active.owner.append(
             msgspec.structs.replace(
                 draft,
@@ -326,10 +384,12 @@ class Runtime:
                 epoch=active.owner.epoch,
                 delivered=delivered,
                 shown=shown,
+                outbox=[*draft.outbox, *told],
                 counts={**draft.counts, **(counts or {})},
             )
         )
         del active.delivered[: len(delivered)]
+        del active.told[: len(told)]
         for twin_id, _ in shown:
             del active.shown[twin_id]
 
@@ -386,16 +446,38 @@ class Runtime:
 
     async def _deliver_outbox(self, active: Active) -> None:
         """Deliver committed outputs that are not known delivered."""
-        ports, delivered = self._ports, set(active.delivered)
-        pending = {number: entry for number, entry in active.shard.outbox.items() if number not in delivered}
+        shard, delivered, now = active.shard, set(active.delivered), self._ports.clock.now()
+        pending = [entry for number, entry in shard.outbox.items() if number not in delivered]
         if not pending:
             return
         await self._confirm(active)
-        done, fault = await deliver(pending, active.shard.partition, ports.journal, ports.sender)
-        active.delivered += done
-        if fault is not None:
-            left = len(pending) - len(done)
-            log.warning("partition %d: %d outputs wait: %s", active.shard.partition, left, fault)
+        for expired in active.dispatch.start(entry for entry in pending if isinstance(entry, SendCommand)):
+            self._note(active, expired)
+        delivery = await deliver(pending, shard.partition, self._receivers, now)
+        active.delivered += delivery.done
+        active.told += delivery.told
+        if delivery.fault is not None:
+            log.warning("partition %d: some of %d outputs wait: %s", shard.partition, len(pending), delivery.fault)
+        if active.told:
+            await self._commit(active, Commit(append_id="", epoch=0, watermark=shard.watermark))
+            await self._deliver_outbox(active)
+
+    def _note(self, active: Active, outcome: Outcome) -> None:
+        """Remember what came of a command, for the next record."""
+        active.delivered.append(outcome.number)
+        active.told.append(put_operation(outcome.twin_id, outcome.operation, self._ports.clock.now()))
+
+    async def _land(self, active: Active, outcome: Outcome) -> None:
+        """Commit what came of a command, and send the device's next."""
+        partition = active.shard.partition
+        try:
+            async with self._alone(partition):
+                if self._active.get(partition) is active:  # else the next owner sends it again, and the device knows it
+                    self._note(active, outcome)
+                    await self._commit(active, Commit(append_id="", epoch=0, watermark=active.shard.watermark))
+                    await self._deliver_outbox(active)
+        except TwinfoldError as error:
+            log.warning("partition %d: the outcome of a command is not committed: %s", partition, error)
 
     async def _confirm(self, active: Active) -> None:
         """Find out whether we still own the partition, if we have not written for a while."""

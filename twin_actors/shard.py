@@ -39,6 +39,8 @@ class Shard(msgspec.Struct, kw_only=True):
         Open dead letters: id → reason.
     shown : dict
         Twin id → state version that the graph is known to show.
+    swept : str
+        The last twin of a sweep that is not through; empty otherwise.
     totals : dict
         What this partition has counted since it began.
     """
@@ -55,6 +57,7 @@ class Shard(msgspec.Struct, kw_only=True):
     letters: dict[str, str] = {}
     shown: dict[str, int] = {}
     totals: dict[str, int] = {}
+    swept: str = ""
 
     def apply(self, record: Record) -> None:
         """Take over what a record of the journal says."""
@@ -86,6 +89,8 @@ class Shard(msgspec.Struct, kw_only=True):
             self.letters.pop(letter_id, None)
         self.shown.update(commit.shown)
         self.received_channels.update(commit.channels)
+        if commit.swept is not None:
+            self.swept = commit.swept
         self._count(commit.counts)
 
     def _count(self, counts: dict[str, int]) -> None:

@@ -7,17 +7,21 @@ its own; where turns ask for a kernel, the requests of all twins are gathered in
 import functools
 import hashlib
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from twin_actors.asking import take
 from twin_actors.commit import Twin
 from twin_actors.errors import PartitionStopped, Rejected
+from twin_actors.maintenance import Situation, watch
 from twin_actors.messages import Envelope, Quality
+from twin_actors.outputs import Output
 from twin_actors.quality import judge, overall
-from twin_actors.twin import KernelRequest, TwinType
+from twin_actors.requests import AddressedRequest
+from twin_actors.twin import KernelRequest, PropertyValue, TwinType
 
 type Turns[T] = Generator[KernelRequest, Any, T]
 
@@ -33,9 +37,10 @@ MAX_STATE_BYTES = 65_536
 class Work(msgspec.Struct, frozen=True):
     """A twin, and the messages of the batch that are for it, in order."""
 
+    partition: int
     twin: Twin
     twin_type: TwinType[Any]
-    envelopes: Sequence[Envelope]
+    envelopes: Sequence[Envelope | AddressedRequest]
     recent_keys: Sequence[int]
 
 
@@ -52,12 +57,24 @@ class Folded(msgspec.Struct):
         (envelope, reason) of each message that could not be folded.
     resent : int
         Messages that had been folded before under the same id.
+    requests, repeated : int
+        What apps asked for the first time, and again.
+    outputs : list of Output
+        What the twin's rules and the apps' requests leave for the world.
     """
 
     twin: Twin
     accepted: list[tuple[Envelope, int, list[dict[str, Quality]]]]
-    refused: list[tuple[Envelope, Rejected]]
+    refused: list[tuple[Envelope | AddressedRequest, Rejected]]
     resent: int = 0
+    requests: int = 0
+    repeated: int = 0
+    outputs: list[Output] = []
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the twin must be committed."""
+        return bool(self.accepted or self.resent or self.requests)
 
 
 def run(works: Sequence[Work]) -> list[Folded]:
@@ -165,7 +182,10 @@ def _fold(work: Work) -> Turns[Folded]:
             folded.resent += 1
             continue
         try:
-            state, folded.twin, flags = yield from _turn(work.twin_type, state, folded.twin, envelope)
+            if isinstance(envelope, AddressedRequest):
+                _ask(work, state, folded, envelope)
+                continue
+            state, folded.twin, flags, outputs = yield from _turn(work, state, folded.twin, envelope)
         except Exception as error:  # noqa: BLE001  turns are deterministic: one failure is final
             folded.refused.append((envelope, _refusal(work.twin_type, error)))
             state = decode_state(folded.twin, work.twin_type)  # the turn may have changed parts of it in place
@@ -175,13 +195,33 @@ def _fold(work: Work) -> Turns[Folded]:
             if len(recent) > RECENT_KEYS:
                 del recent[next(iter(recent))]
         folded.accepted.append((envelope, key, flags))
-    if folded.accepted or folded.resent:
+        folded.outputs += outputs
+    if folded.is_changed:
         folded.twin = msgspec.structs.replace(
             folded.twin,
             state_version=work.twin.state_version + 1,
             resent_count=work.twin.resent_count + folded.resent,
         )
     return folded
+
+
+def _ask(work: Work, state: object, folded: Folded, asked: AddressedRequest) -> None:
+    """Apply what an app asks."""
+    taken = take(
+        folded.twin.maintenance,
+        work.twin_type,
+        folded.twin.twin_id,
+        work.twin.state_version + 1,
+        work.twin_type.properties(state),
+        asked.request,
+        asked.event.enqueued_time,
+    )
+    if taken is None:
+        folded.repeated += 1
+        return
+    folded.requests += 1
+    folded.twin = msgspec.structs.replace(folded.twin, maintenance=taken[0])
+    folded.outputs += taken[1]
 
 
 def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
@@ -191,26 +231,41 @@ def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
 
 
 def _turn(
-    twin_type: TwinType[Any],
+    work: Work,
     state: Any,  # noqa: ANN401  the type's own state
     twin: Twin,
     envelope: Envelope,
-) -> Turns[tuple[Any, Twin, list[dict[str, Quality]]]]:
+) -> Turns[tuple[Any, Twin, list[dict[str, Quality]], list[Output]]]:
     """Fold one message, all of its rows or none."""
-    event = envelope.event
+    event, twin_type = envelope.event, work.twin_type
     hub_time = event.enqueued_time if event.received_time is None else event.received_time
-    signals, last_time, quality = twin.signals, twin.last_reading_time, twin.quality
+    signals, last_time, quality, maintenance = twin.signals, twin.last_reading_time, twin.quality, twin.maintenance
     flags: list[dict[str, Quality]] = []
+    outputs: list[Output] = []
     for row in envelope.rows:
         reading, signals = judge(twin_type.channels, signals, row, hub_time, last_time)
         result = twin_type.receive(state, reading)
         turn = (yield from result) if isinstance(result, Generator) else result
         state = turn.state
         flags.append(reading.quality)
-        if not reading.is_late:
-            last_time, quality = reading.time, overall(reading)
+        if reading.is_late:
+            continue
+        last_time, quality = reading.time, overall(reading)
+        if twin_type.rules:
+            situation = Situation(
+                twin_id=twin.twin_id,
+                state_version=work.twin.state_version + 1,
+                state=state,
+                signals=_shown(twin_type, state),
+                time=last_time,
+                hub_time=hub_time,
+                reading_time=last_time,
+                position=f"{work.partition}-{envelope.sequence_number}",
+            )
+            maintenance, left = watch(maintenance, twin_type, situation)
+            outputs += left
     encoded, state = _encoded(twin_type, state)
-    _check_finite(twin_type, state)
+    _shown(twin_type, state)
     return (
         state,
         msgspec.structs.replace(
@@ -222,8 +277,10 @@ def _turn(
             last_seen_time=max(twin.last_seen_time, hub_time),
             connection="online" if hub_time >= twin.last_seen_time else twin.connection,
             quality=quality,
+            maintenance=maintenance,
         ),
         flags,
+        outputs,
     )
 
 
@@ -237,10 +294,13 @@ def _encoded(twin_type: TwinType[Any], state: object) -> tuple[bytes, Any]:
     return encoded, _decoder(twin_type.state).decode(encoded)  # type: ignore[arg-type]  # a class is hashable
 
 
-def _check_finite(twin_type: TwinType[Any], state: object) -> None:
-    for name, value in twin_type.properties(state).items():
+def _shown(twin_type: TwinType[Any], state: object) -> Mapping[str, PropertyValue | None]:
+    """Return what a state shows, all of it finite."""
+    shown = twin_type.properties(state)
+    for name, value in shown.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise Rejected(
                 "not_finite",
                 f"{twin_type.name} would show {name} = {value}; its receive must fall back instead",
             )
+    return shown

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from twin_actors.documents import Priority, Severity
-from twin_actors.documents import PropertyValue as PropertyValue  # part of what a twin type is written with
+from twin_actors.documents import PropertyValue as PropertyValue  # noqa: PLC0414  part of what a type is written with
 from twin_actors.messages import Reading
 
 type Message = Reading

@@ -53,7 +53,11 @@ class Fuse:
     def ports(self) -> Ports:
         """Return the ports of the world, on this fuse."""
         bare = self._world.ports()
-        return Ports(*(_Fused(self, port) for port in (bare.journal, bare.graph, bare.sender, bare.reader)), bare.clock)
+        fused: dict[str, Any] = {
+            name: _Fused(self, getattr(bare, name))
+            for name in ("journal", "graph", "sender", "reader", "devices", "documents", "orders")
+        }
+        return Ports(**fused, models=bare.models, clock=bare.clock)
 
     async def call(  # noqa: C901  one case for each fault
         self, name: str, method: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]

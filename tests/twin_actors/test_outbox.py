@@ -8,7 +8,8 @@ from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, SendForward,
 from twin_actors.errors import Unavailable
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
-from twin_actors.outbox import MAX_SEND_BYTES, deliver, letter_path
+from twin_actors.outbox import MAX_SEND_BYTES, Receivers, deliver, letter_path
+from twin_actors.sinks.memory import MemoryDocuments, MemoryWorkOrders
 
 
 class Mailbox:
@@ -32,6 +33,15 @@ def entries(*made: OutboxEntry) -> dict[int, OutboxEntry]:
     return {entry.number: entry for entry in made}
 
 
+async def delivered(
+    outbox: dict[int, OutboxEntry], journal: MemoryJournal, mailbox: Mailbox
+) -> tuple[list[int], Unavailable | None]:
+    """Deliver an outbox of partition 0."""
+    to = Receivers(journal, mailbox, MemoryDocuments(), MemoryWorkOrders())
+    delivery = await deliver(outbox.values(), 0, to, 0.0)
+    return delivery.done, delivery.fault
+
+
 def forward(number: int, destination: int, channel_number: int, size: int = 2) -> SendForward:
     """Return a forward with a body of some size."""
     event = msgspec.structs.replace(telemetry("pump-1", number), body=b"x" * size)
@@ -47,7 +57,7 @@ async def test_lanes_are_in_order_and_apart() -> None:
     """One send each, with the numbers of their channels."""
     mailbox = Mailbox()
     outbox = entries(forward(1, 2, 5), forward(2, 3, 1), forward(3, 2, 6))
-    done, fault = await deliver(outbox, 0, MemoryJournal(), mailbox)
+    done, fault = await delivered(outbox, MemoryJournal(), mailbox)
     assert (sorted(done), fault) == ([1, 2, 3], None)
     assert [(partition, [(one.source, one.number) for one in sent]) for partition, sent in mailbox.sends] == [
         (2, [(0, 5), (0, 6)]),
@@ -61,12 +71,12 @@ async def test_a_lane_stops_at_its_first_failure() -> None:
     mailbox.takes = {2: 1}
     large = MAX_SEND_BYTES - 1000
     outbox = entries(forward(1, 2, 1, large), forward(2, 2, 2, large), forward(3, 2, 3), forward(4, 3, 1))
-    done, fault = await deliver(outbox, 0, MemoryJournal(), mailbox)
+    done, fault = await delivered(outbox, MemoryJournal(), mailbox)
     assert sorted(done) == [1, 4]
     assert isinstance(fault, Unavailable)
     mailbox.takes = {}
     left = {number: entry for number, entry in outbox.items() if number not in done}
-    assert sorted((await deliver(left, 0, MemoryJournal(), mailbox))[0]) == [2, 3]
+    assert sorted((await delivered(left, MemoryJournal(), mailbox))[0]) == [2, 3]
     numbers = [one.number for partition, sent in mailbox.sends if partition == 2 for one in sent]
     assert numbers == [1, 2, 3]
 
@@ -75,7 +85,7 @@ async def test_sends_are_bounded() -> None:
     """Many small ones go together, large ones apart, and none is left out."""
     mailbox = Mailbox()
     outbox = entries(*(forward(number, 2, number, 100_000) for number in range(1, 21)))
-    done, _ = await deliver(outbox, 0, MemoryJournal(), mailbox)
+    done, _ = await delivered(outbox, MemoryJournal(), mailbox)
     assert done == list(range(1, 21))
     assert [one.number for _, sent in mailbox.sends for one in sent] == list(range(1, 21))
     assert all(sum(len(one.event.body) for one in sent) <= MAX_SEND_BYTES for _, sent in mailbox.sends)
@@ -84,10 +94,10 @@ async def test_sends_are_bounded() -> None:
 async def test_letters_are_kept_and_struck() -> None:
     """Twice is once."""
     journal = MemoryJournal()
-    await deliver(entries(keep(1, "0-5"), keep(2, "0-6")), 0, journal, Mailbox())
+    await delivered(entries(keep(1, "0-5"), keep(2, "0-6")), journal, Mailbox())
     assert await journal.names("dead-letters/") == [letter_path("0-5"), letter_path("0-6")]
     for _ in range(2):
-        done, _ = await deliver(entries(StrikeLetter(3, "0-5")), 0, journal, Mailbox())
+        done, _ = await delivered(entries(StrikeLetter(3, "0-5")), journal, Mailbox())
         assert done == [3]
     assert await journal.names("dead-letters/") == [letter_path("0-6")]
 
@@ -95,7 +105,7 @@ async def test_letters_are_kept_and_struck() -> None:
 async def test_a_letter_kept_and_struck_together_is_not_there() -> None:
     """Side by side, one might overtake the other."""
     journal = MemoryJournal()
-    done, _ = await deliver(entries(keep(1, "0-5"), StrikeLetter(2, "0-5")), 0, journal, Mailbox())
+    done, _ = await delivered(entries(keep(1, "0-5"), StrikeLetter(2, "0-5")), journal, Mailbox())
     assert sorted(done) == [1, 2]
     assert await journal.names("dead-letters/") == []
 
@@ -109,7 +119,7 @@ async def test_a_letter_that_cannot_be_stored_waits() -> None:
                 raise Unavailable("full")
             return await super().write(path, data, only_if)
 
-    done, fault = await deliver(entries(keep(1, "0-5"), keep(2, "0-6")), 0, Full(), Mailbox())
+    done, fault = await delivered(entries(keep(1, "0-5"), keep(2, "0-6")), Full(), Mailbox())
     assert done == [2]
     assert isinstance(fault, Unavailable)
 

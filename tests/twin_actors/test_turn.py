@@ -54,7 +54,7 @@ def work(twin_type: TwinType[Any], twin_id: str, *messages: tuple[float, ...], k
     for number, serials in enumerate(messages):
         event = msgspec.structs.replace(telemetry(twin_id, *serials), enqueued_time=START + number)
         envelopes.append(open_envelope(event, number))
-    return Work(new_twin(twin_id, twin_type), twin_type, envelopes, keys)
+    return Work(0, new_twin(twin_id, twin_type), twin_type, envelopes, keys)
 
 
 def serials(folded: Folded) -> list[float]:
@@ -191,7 +191,7 @@ def test_repeats_are_counted_not_folded() -> None:
         msgspec.structs.replace(envelope, event=msgspec.structs.replace(envelope.event, message_id=message_id))
         for envelope, message_id in zip(one.envelopes, ids, strict=True)
     ]
-    (folded,) = run([Work(one.twin, kind, envelopes, one.recent_keys)])
+    (folded,) = run([Work(0, one.twin, kind, envelopes, one.recent_keys)])
     assert serials(folded) == [2]
     assert (folded.resent, folded.twin.resent_count) == (2, 2)
 
@@ -204,7 +204,7 @@ def test_a_refused_message_may_come_again_under_its_id() -> None:
         msgspec.structs.replace(envelope, event=msgspec.structs.replace(envelope.event, message_id="m"))
         for envelope in one.envelopes
     ]
-    (folded,) = run([Work(one.twin, kind, envelopes, ())])
+    (folded,) = run([Work(0, one.twin, kind, envelopes, ())])
     assert serials(folded) == [2]
     assert folded.resent == 0
 
@@ -222,7 +222,7 @@ def test_late_rows_leave_the_newest_reading() -> None:
         msgspec.structs.replace(telemetry("a", 1), body=body, enqueued_time=START)
         for body in (b'{"serial": 2, "time": %d}' % START, b'{"serial": 4, "x": 1, "time": %d}' % (START - 50))
     ]
-    (folded,) = run([Work(new_twin("a", kind), kind, [open_envelope(event, 0) for event in events], ())])
+    (folded,) = run([Work(0, new_twin("a", kind), kind, [open_envelope(event, 0) for event in events], ())])
     assert (folded.twin.reading_count, folded.twin.last_reading_time) == (2, START)
     assert folded.twin.quality is Quality.GOOD
 

@@ -94,7 +94,7 @@ def follow(twin_type: TwinType[Any], heard: Sequence[Message]) -> Any:
 
 def fold(twin_type: TwinType[Any], envelopes: Sequence[Envelope]) -> Folded:
     """Run envelopes through the turns of the runtime."""
-    return run([Work(new_twin("twin-1", twin_type), twin_type, envelopes, ())])[0]
+    return run([Work(0, new_twin("twin-1", twin_type), twin_type, envelopes, ())])[0]
 
 
 def envelope(rows: Sequence[Row], number: int = 1, message_id: str | None = None) -> Envelope:

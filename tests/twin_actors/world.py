@@ -17,7 +17,7 @@ from twin_actors.ownership import restore
 from twin_actors.runtime import Ports, Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
-from twin_actors.sinks.memory import MemoryGraph
+from twin_actors.sinks.memory import MemoryDevices, MemoryDocuments, MemoryGraph, MemoryWorkOrders
 from twin_actors.twin import Channel, KernelRequest, Turn, TwinType, ask
 
 START = 1_700_000_000.0
@@ -103,6 +103,10 @@ class World:
         self.clock = FakeClock()
         self.mailbox = MemoryMailbox(partitions)
         self.graph = MemoryGraph()
+        self.devices = MemoryDevices()
+        self.documents = MemoryDocuments()
+        self.orders = MemoryWorkOrders()
+        self.models: Any = lambda _name: None
         self.journal: Any = journal or MemoryJournal()
         self._ids = itertools.count(1)
         for twin_id in known:
@@ -115,7 +119,17 @@ class World:
 
     def ports(self) -> Ports:
         """What a runtime is given."""
-        return Ports(self.journal, self.graph, self.mailbox, self.mailbox, self.clock)
+        return Ports(
+            journal=self.journal,
+            graph=self.graph,
+            sender=self.mailbox,
+            reader=self.mailbox,
+            devices=self.devices,
+            documents=self.documents,
+            orders=self.orders,
+            models=self.models,
+            clock=self.clock,
+        )
 
     def runtime(self, types: Mapping[str, TwinType[Any]] = TYPES, **more: Any) -> Runtime:
         """Start a process."""
@@ -165,7 +179,10 @@ def heard_of(shard: Shard, twin_id: str) -> tuple[float, ...]:
 
 def balance(shard: Shard) -> int:
     """Return how many events the counts of a shard account for."""
-    ends = ("messages", "resent", "dead_letters", "forwarded", "ticks", "forwards_repeated", "replays_ignored", "lost")
+    ends = (
+        *("messages", "resent", "dead_letters", "forwarded", "ticks", "forwards_repeated", "replays_ignored", "lost"),
+        *("requests", "requests_repeated"),
+    )
     return sum(shard.totals.get(name, 0) for name in ends)
 
 

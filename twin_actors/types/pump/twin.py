@@ -21,6 +21,7 @@ from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_tempe
 from twin_actors.messages import Quality, Reading
 from twin_actors.twin import Channel, KernelRequest, Message, PropertyValue, Turn, TwinType, ask
 from twin_actors.types.pump.health import TEMPERATURES, Symptom, follow, follows_nameplate, judge
+from twin_actors.types.pump.rules import COMMANDS, RULES, SOURCES
 from twin_actors.types.pump.trend import STRIDE_SECONDS, Trend, feature_row, remember
 
 RAD_PER_SECOND = math.pi / 30.0  # in one revolution a minute
@@ -304,6 +305,9 @@ TWIN = TwinType(
     receive=receive,
     properties=properties,
     features=features,
+    rules=RULES,
+    commands=COMMANDS,
+    sources={**SOURCES, **{shown: f"channel {name}" for name, shown in SHOWN.items()}},
     channels=(
         Channel("speed", 0.0, 6000.0, max_rate=1500.0, required=False),
         Channel("flow", 0.0, 2000.0, max_rate=500.0),

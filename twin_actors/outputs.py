@@ -1,0 +1,38 @@
+"""What a twin's turn or a sweep leaves for the world, beside the state: entries of the outbox, not yet numbered.
+
+Each can be delivered twice, and the receiver can tell: a document carries its version, an order its idempotency key,
+a command its operation id.
+"""
+
+import msgspec
+
+from twin_actors.documents import Collection, Document, Operation, WorkOrder
+from twin_actors.sinks import DeviceCommand
+
+
+class PutDocument(msgspec.Struct, frozen=True, tag="document"):
+    """Let apps look something up."""
+
+    number: int
+    collection: Collection
+    document: Document
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, tag="order"):
+    """Hand a work order to the system that plans maintenance."""
+
+    number: int
+    document_id: str
+    order: WorkOrder
+
+
+class SendCommand(msgspec.Struct, frozen=True, tag="command"):
+    """Let a device do something, and let apps see how that goes."""
+
+    number: int
+    command: DeviceCommand
+    operation: Operation
+
+
+type Output = PutDocument | PlaceOrder | SendCommand
+"""An output; its number is 0 until a record gives it one."""
