@@ -1,0 +1,61 @@
+"""What routes ask for: the sides, the caller, ids that are checked."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from functions.http.models import Models
+from functions.http.problems import unavailable
+from functions.http.sides import Sides
+from twin_actors.identity import TWIN_ID_PATTERN
+
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+"""Of operations, alerts, work orders."""
+
+OPERATION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
+
+
+async def _sides(request: Request) -> Sides:
+    return cast("Sides", request.app.state.sides)
+
+
+async def _models(request: Request) -> Models:
+    return cast("Models", request.app.state.models)
+
+
+async def _caller(
+    principal: Annotated[str, Header(alias="X-MS-CLIENT-PRINCIPAL-NAME", include_in_schema=False)] = "",
+) -> str:
+    """Return who asks: whom the platform has authenticated, or who holds a key."""
+    return principal[:256] or "function key"
+
+
+UsesSides = Annotated[Sides, Depends(_sides)]
+UsesModels = Annotated[Models, Depends(_models)]
+Caller = Annotated[str, Depends(_caller)]
+
+TwinIdPath = Annotated[
+    str, Path(alias="twinId", pattern=f"^{TWIN_ID_PATTERN}$", description="Of the twin.", examples=["pump-1"])
+]
+TwinIdQuery = Annotated[
+    str | None, Query(alias="twinId", pattern=f"^{TWIN_ID_PATTERN}$", description="Of this twin only.")
+]
+OperationIdPath = Annotated[
+    str, Path(alias="operationId", pattern=OPERATION_ID_PATTERN, description="Of the operation.")
+]
+StatusQuery = Annotated[str | None, Query(pattern="^[a-z-]{1,32}$", description="Of this status only.")]
+
+
+async def partition_count(sides: Sides) -> int:
+    """Return over how many partitions twins are spread.
+
+    Raises
+    ------
+    Problem
+        No worker has ever started.
+    Unavailable
+    """
+    stored = await sides.journal.read("partition-count")
+    if stored is None:
+        raise unavailable("no worker has started yet: nobody would hear what is asked; start the function app")
+    return int(stored.data)

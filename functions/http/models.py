@@ -1,0 +1,149 @@
+"""Whether what is asked of a twin fits its DTDL model and the rows of its type."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from functions.http.problems import Problem, invalid, not_found
+from twin_actors.documents import PropertyValue
+from twin_actors.dtdl import Interface, Primitive, Property, Schema, parse, to_dtmi, validate_value
+from twin_actors.registry import COMMON_MODEL, Registry
+from twin_actors.twin import Command, TwinType
+
+_LARGEST = 2**63
+
+
+class Models:
+    """The models of this app's twin types, parsed once.
+
+    Parameters
+    ----------
+    registry
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._parsed = parse([dict(document) for document in registry.documents])
+        self._common = self._parsed[to_dtmi(COMMON_MODEL)].properties
+
+    def interface(self, model: str) -> Interface | None:
+        """Return a model; None where it is of no type of this app."""
+        return self._parsed[to_dtmi(model)] if model in self._registry.by_model else None
+
+    def type_of(self, model: str) -> TwinType[Any] | None:
+        """Return the type of twins with a model; None where this app has none."""
+        return self._registry.by_model.get(model)
+
+    def source(self, model: str, name: str) -> str:
+        """Return where a property's value comes from when no person's is shown."""
+        twin_type = self.type_of(model)
+        declared = twin_type.sources.get(name) if twin_type is not None else None
+        return declared or ("runtime" if name in self._common else "twin")
+
+
+def check_edit(
+    models: Models, twin_id: str, model: str, changes: Mapping[str, PropertyValue | None]
+) -> dict[str, PropertyValue | None]:
+    """Return the changes as the model has them.
+
+    Raises
+    ------
+    Problem
+        With every fault.
+    """
+    interface = models.interface(model)
+    if interface is None:
+        raise foreign(twin_id, model)
+    if not changes:
+        raise invalid("the patch names no property; send a JSON object of property names and values")
+    faults: list[tuple[str, str]] = []
+    for name, value in changes.items():
+        fault = _edit_fault(interface.properties.get(name), value)
+        if fault:
+            faults.append((f"body.{name}", fault))
+    if faults:
+        writable = sorted(name for name, one in interface.properties.items() if one.writable)
+        raise invalid(f"of {model}, these can be set: {', '.join(writable) or 'none'}", faults)
+    return {name: _normal(interface.properties[name].schema, value) for name, value in changes.items()}
+
+
+def _edit_fault(declared: Property | None, value: PropertyValue | None) -> str:
+    if declared is None:
+        return "the model has no such property"
+    if not declared.writable:
+        return "the property is not writable: it shows what the twin finds"
+    return "" if value is None else _value_fault(declared.schema, value)
+
+
+def check_command(models: Models, twin_id: str, model: str, name: str, request: Any) -> Any:  # noqa: ANN401  JSON
+    """Return a command's request as the model has it.
+
+    Raises
+    ------
+    Problem
+    """
+    interface, twin_type = models.interface(model), models.type_of(model)
+    if interface is None or twin_type is None:
+        raise foreign(twin_id, model)
+    rows = {command.name: command for command in twin_type.commands}
+    if name not in rows or name not in interface.commands:
+        raise not_found("command", f"twins of {model} take these commands: {', '.join(sorted(rows)) or 'none'}")
+    payload = interface.commands[name].request
+    if payload is None:
+        if request is not None:
+            raise invalid(f"command {name} takes no request", [("body.request", "leave it out")])
+        return None
+    if request is None:
+        if payload.nullable:
+            return None
+        raise invalid(f"command {name} wants a request", [("body.request", f"{_kind(payload.schema)} is wanted")])
+    fault = _value_fault(payload.schema, request) or _limit_fault(rows[name], request)
+    if fault:
+        raise invalid(f"the request does not fit command {name}", [("body.request", fault)])
+    return _normal(payload.schema, request)
+
+
+def _value_fault(schema: Schema, value: Any) -> str:  # noqa: ANN401  JSON
+    if not _is_storable(value):
+        return "a number beyond 64 bits, no number, or text that is no Unicode"
+    mismatch = validate_value(schema, value)
+    if mismatch is None:
+        return ""
+    place = f" at {'.'.join(mismatch.path)}" if mismatch.path else ""
+    return f"not declared{place}" if mismatch.is_undeclared else f"{mismatch.expected} is wanted{place}"
+
+
+def _limit_fault(row: Command[Any], value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not row.low <= value <= row.high:
+        return f"between {row.low:g} and {row.high:g} is taken"
+    return ""
+
+
+def _is_storable(value: Any) -> bool:  # noqa: ANN401  JSON
+    """Whether a JSON value means the same wherever it is kept."""
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return all(_is_storable(key) and _is_storable(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(map(_is_storable, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -_LARGEST <= value < _LARGEST
+
+
+def _normal(schema: Schema, value: Any) -> Any:  # noqa: ANN401  JSON
+    """Return a number of the schema's kind: JSON does not tell 1 from 1.0."""
+    if isinstance(schema, Primitive) and isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value) if schema.name in {"integer", "long"} else float(value)
+    return value
+
+
+def _kind(schema: Schema) -> str:
+    return schema.name if isinstance(schema, Primitive) else type(schema).__name__.lower()
+
+
+def foreign(twin_id: str, model: str) -> Problem:
+    """Return the problem that a twin is of no type of this app."""
+    detail = f"twin {twin_id} has model {model}, of which this app has no twin type: it can be read, not asked"
+    return Problem(409, "foreign-model", "The twin is not run here", detail)

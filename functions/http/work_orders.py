@@ -1,0 +1,32 @@
+"""Work orders."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from functions.http.dependencies import NAME_PATTERN, StatusQuery, TwinIdPath, TwinIdQuery, UsesSides
+from functions.http.description import responses
+from functions.http.kept import Kept
+from functions.http.paging import Cursor, Limit, Page
+from functions.http.views import WorkOrderView
+from twin_actors.documents import Collection
+
+router = APIRouter(tags=["work orders"])
+
+work_orders = Kept(Collection.WORK_ORDERS, WorkOrderView, "work order")
+
+OrderIdPath = Annotated[str, Path(alias="orderId", pattern=NAME_PATTERN, description="Of the work order.")]
+
+
+@router.get("/work-orders", operation_id="listWorkOrders", responses=responses(400, 503))
+async def list_work_orders(
+    sides: UsesSides, twin_id: TwinIdQuery = None, status: StatusQuery = None, limit: Limit = 50, cursor: Cursor = ""
+) -> Page[WorkOrderView]:
+    """List work orders."""
+    return await work_orders.page(sides, twin_id, status, limit, cursor)
+
+
+@router.get("/twins/{twinId}/work-orders/{orderId}", operation_id="getWorkOrder", responses=responses(400, 404, 503))
+async def get_work_order(twin_id: TwinIdPath, order_id: OrderIdPath, sides: UsesSides) -> WorkOrderView:
+    """Return the newest revision of a work order with its reason."""
+    return await work_orders.one(sides, twin_id, order_id)
