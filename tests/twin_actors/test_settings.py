@@ -44,7 +44,7 @@ def test_every_fault_is_told() -> None:
     """An empty environment has them all."""
     with pytest.raises(SettingsError) as raised:
         read_settings({})
-    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 2  # WorkOrdersUrl and WorkOrdersScope may be absent
+    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 2  # WorkOrdersUrl, WorkOrdersScope
     assert all(any(name in fault for fault in raised.value.faults) for name in ("Mailbox", "JournalStorage"))
 
 

@@ -21,7 +21,6 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from functions import wiring
 from local_emulator.certificates import ensure_certificates
 from tests.twin_actors.test_settings import GOOD
 from tests.twin_actors.world import START
@@ -410,6 +409,8 @@ async def test_a_token_goes_to_an_office_with_a_good_certificate(tmp_path: Path,
 
 async def test_settings_choose_the_side(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue unless there is an address; by connection string or identity; a token where a scope is set."""
+    from functions import wiring
+
     identity = Identity("secret")
     monkeypatch.setattr(wiring, "credential", lambda: identity)
     by_identity = read_settings(GOOD)
