@@ -1,0 +1,335 @@
+"""The picture that ``make run`` draws: twins, what they foresee, and what was done about it. Rows in, text out."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+EVENTS = 6
+"""Events that are shown, the newest first."""
+
+SECONDS_A_DAY = 86_400.0
+
+PRIORITIES = (
+    ("-", ""),
+    ("low", "green"),
+    ("medium", "yellow"),
+    ("high", "dark_orange"),
+    ("critical", "bold red"),
+)
+"""What the numbers of the graph's `maintenancePriority` mean, and their colours."""
+
+SEVERITIES = {"info": "", "warning": "yellow", "critical": "bold red"}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a twin."""
+
+    time: datetime
+    twin_id: str
+    text: str
+    style: str = ""
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """What the tables of documents tell.
+
+    Attributes
+    ----------
+    alerts : Mapping
+        Twin → its active alerts, the oldest first.
+    commands : Mapping
+        Twin → the last command that one of its rules gave.
+    events : tuple of Event
+        The newest first.
+    """
+
+    alerts: Mapping[str, Sequence[str]] = {}
+    commands: Mapping[str, str] = {}
+    events: tuple[Event, ...] = ()
+
+
+class _Alert(msgspec.Struct, rename="camel"):
+    rule: str
+    severity: str
+    text: str
+    raised: datetime
+    cleared: datetime | None = None
+    acknowledged_by: str = ""
+    acknowledged: datetime | None = None
+
+
+class _Operation(msgspec.Struct, rename="camel"):
+    kind: str
+    name: str
+    request: Any
+    caller: str
+    status: str
+    detail: str = ""
+    answer_status: int | None = None
+
+
+class _Order(msgspec.Struct, rename="camel"):
+    priority: str
+    title: str
+    due: datetime | None = None
+
+
+type Row = Mapping[str, Any]
+"""A row of a table, as the SDK gives it."""
+
+
+def happened(alerts: Sequence[Row], operations: Sequence[Row], orders: Sequence[Row]) -> Happened:
+    """Read the rows of the three tables."""
+    active: dict[str, list[tuple[datetime, str]]] = {}
+    events: list[Event] = []
+    for row in alerts:
+        alert = msgspec.json.decode(_body(row), type=_Alert)
+        if alert.cleared is None:
+            active.setdefault(row["PartitionKey"], []).append((alert.raised, alert.rule))
+        events += _alert_events(row["PartitionKey"], alert)
+    commands: dict[str, tuple[datetime, str]] = {}
+    for row in operations:
+        operation = msgspec.json.decode(_body(row), type=_Operation)
+        if operation.kind == "acknowledge":
+            continue  # the alert tells
+        told = _operation_text(operation)
+        is_bad = operation.status in {"refused", "expired"} or (operation.answer_status or 200) >= 400
+        detail = f": {operation.detail}" if is_bad and operation.detail else ""
+        text = f"{operation.kind} {told} · {operation.caller}{detail}"
+        events.append(Event(row["Time"], row["PartitionKey"], text, "red" if is_bad else "cyan"))
+        if operation.kind == "command" and operation.caller.startswith("rule:"):
+            last = commands.get(row["PartitionKey"])
+            if last is None or last[0] < row["Time"]:
+                commands[row["PartitionKey"]] = (row["Time"], told)
+    for row in orders:
+        order = msgspec.json.decode(_body(row), type=_Order)
+        due = f", due {order.due:%Y-%m-%d}" if order.due else ""
+        text = f"work order {row['Status']}: {order.title} ({order.priority}{due})"
+        events.append(Event(row["Time"], row["PartitionKey"], text, "magenta"))
+    return Happened(
+        {twin_id: [rule for _, rule in sorted(found)] for twin_id, found in active.items()},
+        {twin_id: told for twin_id, (_, told) in commands.items()},
+        tuple(sorted(events, key=lambda event: event.time, reverse=True)),
+    )
+
+
+def _body(row: Row) -> str:
+    """Return the document in a row; what is long is cut over several columns."""
+    parts = [row["Body"]]
+    while (name := f"Body{len(parts)}") in row:
+        parts.append(row[name])
+    return "".join(parts)
+
+
+def _alert_events(twin_id: str, alert: _Alert) -> list[Event]:
+    raised = f"alert {alert.rule} ({alert.severity}): {alert.text}"
+    events = [Event(alert.raised, twin_id, raised, SEVERITIES.get(alert.severity, ""))]
+    if alert.acknowledged is not None:
+        seen = f"alert {alert.rule} acknowledged by {alert.acknowledged_by}"
+        events.append(Event(alert.acknowledged, twin_id, seen))
+    if alert.cleared is not None:
+        events.append(Event(alert.cleared, twin_id, f"alert {alert.rule} cleared", "green"))
+    return events
+
+
+def _operation_text(operation: _Operation) -> str:
+    words = [operation.name]
+    if operation.request is not None:
+        request = operation.request
+        words.append(f"{request:.4g}" if isinstance(request, float) else msgspec.json.encode(request).decode())
+    words.append(operation.status)
+    if operation.answer_status is not None and operation.answer_status != 200:
+        words.append(str(operation.answer_status))
+    return " ".join(word for word in words if word)
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of the table.
+
+    Attributes
+    ----------
+    heading : str
+    cell : Callable
+        Twin and what happened → what to show.
+    rank : int
+        Where there is no room the lowest go in first; those of rank 0 always do.
+    is_number : bool
+    """
+
+    heading: str
+    cell: Callable[[Row, Happened], Text]
+    rank: int
+    is_number: bool = False
+
+
+def _measured(heading: str, name: str, form: str, rank: int) -> Column:
+    def cell(twin: Row, _: Happened) -> Text:
+        value = twin.get(name)
+        return Text(format(value, form) if isinstance(value, int | float) else "-")
+
+    return Column(heading, cell, rank, is_number=True)
+
+
+def _connection(twin: Row, _: Happened) -> Text:
+    return _coloured(str(twin.get("connection", "-")), good="online", bad="offline")
+
+
+def _quality(twin: Row, _: Happened) -> Text:
+    return _coloured(str(twin.get("quality", "-")), good="good", bad="bad")
+
+
+def _coloured(word: str, *, good: str, bad: str) -> Text:
+    return Text(word, style="green" if word == good else "red" if word == bad else "yellow")
+
+
+def _health(twin: Row, _: Happened) -> Text:
+    health = twin.get("health")
+    if not isinstance(health, int | float):
+        return Text("-")
+    return Text(f"{health:.2f}", style="green" if health > 0.8 else "yellow" if health > 0.4 else "red")
+
+
+def _remaining(twin: Row, _: Happened) -> Text:
+    name = "remainingUsefulLifeDays"
+    days = [twin.get(name + bound) for bound in ("", "Lower", "Upper")]
+    return Text(remaining(*(day if isinstance(day, int | float) else None for day in days)))
+
+
+def _priority(twin: Row, _: Happened) -> Text:
+    priority = twin.get("maintenancePriority", 0)
+    known = isinstance(priority, int) and 0 <= priority < len(PRIORITIES)
+    return Text(*PRIORITIES[priority]) if known else Text(str(priority))
+
+
+def _alerts(twin: Row, now: Happened) -> Text:
+    names = now.alerts.get(str(twin["$dtId"]), ())
+    if names:
+        more = f" +{len(names) - 1}" if len(names) > 1 else ""
+        return Text(names[-1] + more, style="red")
+    count = twin.get("activeAlerts", 0)
+    return Text(str(count), style="red") if count else Text("-")
+
+
+def _command(twin: Row, now: Happened) -> Text:
+    return Text(now.commands.get(str(twin["$dtId"]), "-"))
+
+
+COLUMNS = (
+    Column("twin", lambda twin, _: Text(str(twin["$dtId"])), 0),
+    Column("connection", _connection, 2),
+    _measured("rpm", "lastSpeed", ".0f", 4),
+    _measured("flow m³/h", "lastFlow", ".1f", 7),
+    _measured("head m", "head", ".1f", 10),
+    _measured("power kW", "lastPower", ".2f", 8),
+    _measured("bear. °C", "lastBearingTemperature", ".1f", 6),
+    _measured("motor °C", "lastMotorTemperature", ".1f", 11),
+    Column("quality", _quality, 9),
+    Column("health", _health, 1, is_number=True),
+    Column("life left", _remaining, 0, is_number=True),
+    Column("priority", _priority, 0),
+    Column("alerts", _alerts, 0),
+    Column("last automatic", _command, 3),
+    _measured("readings", "readingCount", "d", 5),
+)
+
+PADDING = 2
+"""Between two columns; in the table the box draws one letter of it."""
+
+
+def picture(
+    twins: Sequence[Row], now: Happened, title: str, caption: str, width: int, zone: tzinfo | None = None
+) -> Group:
+    """Return the table of the twins and the newest events below it.
+
+    Parameters
+    ----------
+    twins
+        As the graph shows them.
+    now
+    title, caption
+        Above and below the table.
+    width
+        Letters on a line; columns that find no room are left out.
+    zone
+        Of the times shown; that of this machine unless said.
+    """
+    parts: list[RenderableType] = [Text(title, style="bold"), _table(twins, now, width)]
+    if caption:
+        parts.append(Text(caption, style="dim italic"))
+    if now.events:
+        parts.append(_events(now.events[:EVENTS], width, zone))
+    return Group(*parts)
+
+
+def _table(twins: Sequence[Row], now: Happened, width: int) -> Table:
+    cells = {column.heading: [column.cell(twin, now) for twin in twins] for column in COLUMNS}
+    widths = {
+        column.heading: PADDING + max(cell_len(column.heading), *(cell.cell_len for cell in cells[column.heading]), 0)
+        for column in COLUMNS
+    }
+    shown: set[str] = set()
+    for column in sorted(COLUMNS, key=lambda one: one.rank):
+        if not column.rank or sum(widths[name] for name in (*shown, column.heading)) <= width:
+            shown.add(column.heading)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, PADDING - 1, 0, 0), show_edge=False)
+    columns = [column for column in COLUMNS if column.heading in shown]
+    for column in columns:
+        drawn.add_column(
+            column.heading, justify="right" if column.is_number else "left", no_wrap=True, overflow="ellipsis"
+        )
+    for row in zip(*(cells[column.heading] for column in columns), strict=True):
+        drawn.add_row(*row)
+    return drawn
+
+
+def _events(events: Sequence[Event], width: int, zone: tzinfo | None) -> Text:
+    """Return a line for each event; what is too long is cut."""
+    twin_width = max(cell_len(event.twin_id) for event in events)
+    lines = []
+    for event in events:
+        line = Text(f"{event.time.astimezone(zone):%H:%M:%S}", style="dim")
+        line.append("  " + set_cell_size(event.twin_id, twin_width) + "  ", style="not dim")
+        line.append(" ".join(event.text.split()), style=f"not dim {event.style}")
+        line.truncate(width, overflow="ellipsis")
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def remaining(estimate: float | None, lower: float | None, upper: float | None) -> str:
+    """Return how long a machine will last, with bounds, in the unit that suits the estimate."""
+    if estimate is None or not math.isfinite(estimate):
+        return "-"
+    unit, factor = ("d", 1.0) if estimate >= 2.0 else ("h", 24.0) if estimate >= 2.0 / 24.0 else ("min", 1440.0)
+    bounds = ""
+    if lower is not None and upper is not None:
+        bounds = f" ({_rounded(lower * factor)}–{_rounded(upper * factor)})"  # noqa: RUF001  an en dash, as in print
+    return f"{_rounded(estimate * factor)} {unit}{bounds}"
+
+
+def _rounded(value: float) -> str:
+    """Return two significant digits, or three of a number above a hundred."""
+    if value < 10.0:
+        return f"{value:.2g}" if value >= 0.05 else "0"
+    digits = 2 if value < 100.0 else 3
+    return str(int(float(f"{value:.{digits}g}")))
+
+
+def wear_caption(accelerations: Mapping[str, float]) -> str:
+    """Return what to know of simulated machines that wear faster than real, empty where none does."""
+    by_factor: dict[float, list[str]] = {}
+    for twin_id, factor in accelerations.items():
+        if factor != 1.0:
+            by_factor.setdefault(factor, []).append(twin_id)
+    return "\n".join(
+        f"{', '.join(names)} {'wears' if len(names) == 1 else 'wear'} {factor:,.0f} times faster than real: "
+        f"a predicted day passes in {SECONDS_A_DAY / factor:.2g} s"
+        for factor, names in by_factor.items()
+    )
