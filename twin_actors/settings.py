@@ -1,9 +1,12 @@
 """What an operator sets, read from the environment once, all faults reported at once."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from twin_actors.errors import SettingsError
+
+_QUEUE_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +103,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         work_orders_url=environment.get("WorkOrdersUrl", "").strip(),
         work_orders_scope=environment.get("WorkOrdersScope", "").strip(),
     )
+    if settings.work_order_queue and not _QUEUE_NAME.fullmatch(settings.work_order_queue):
+        faults.append(
+            "WorkOrderQueue is 3 to 63 small letters, digits and single hyphens between them, "
+            f"it is {settings.work_order_queue!r}"
+        )
     if settings.work_orders_url and not settings.work_orders_url.startswith(("https://", "http://127.")):
         faults.append(f"WorkOrdersUrl must begin with https://, it is {settings.work_orders_url!r}")
     if settings.work_orders_scope and not settings.work_orders_url.startswith("https://"):
