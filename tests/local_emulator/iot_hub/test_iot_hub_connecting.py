@@ -1,5 +1,6 @@
 """CONNECT: who comes in, who does not, and how long one may stay."""
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -193,6 +194,13 @@ def test_sdk_renews_its_token(hub: HubThread, new_device: NewDevice) -> None:
     eventually(lambda: hub.call(lambda: hub.hub._hub.sessions["pump-1"].link) not in {first, None})
     device.send_message("after")
     assert hub.stream.bodies == [b"after"]
+
+
+def test_small_packets_are_sent_at_once(hub: HubThread) -> None:
+    """Without Nagle's algorithm, which holds a method back until the device has acknowledged the packet before."""
+    with hub.connected("pump-1"):
+        transport = hub.call(lambda: hub.hub._hub.sessions["pump-1"].link._transport)
+        assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_gateway_name_reaches_the_emulator(hub: HubThread) -> None:
