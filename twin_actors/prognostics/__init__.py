@@ -1,0 +1,1 @@
+"""Remaining useful life: learned from histories of failure, asked of each twin's own state."""
