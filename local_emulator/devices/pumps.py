@@ -21,7 +21,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from kernels.hydraulics import REFERENCE_PUMP, operating_point, pump_performance, water_properties
+from kernels.hydraulics import REFERENCE_PUMP, water_properties
+from kernels.pump_wear import REFERENCE_WEAR_EFFECTS, worn_pump
 from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_temperatures
 from local_emulator.devices.wear import MOST_IMPELLER, Wear
 
@@ -110,6 +111,7 @@ class PumpGroup:
         self._acceleration = np.broadcast_to(np.asarray(acceleration, dtype=np.float64), count)
         self._lifetime = self._random.lognormal(0.0, 0.25, count)
         self._nameplate = [np.full(count, value) for value in REFERENCE_PUMP]
+        self._effects = [np.full(count, value) for value in REFERENCE_WEAR_EFFECTS]
         self._machine = [np.full(count, value) for value in REFERENCE_MACHINE]
         usual, self._scatter, self._memory, self._least, self._most = (
             np.array(column)[:, np.newaxis] for column in zip(*WANDERING.values(), strict=True)
@@ -181,65 +183,31 @@ class PumpGroup:
 
     def _measure(self, state: dict[str, Column], seconds: float) -> dict[str, Column]:
         """Return the true values, in the units of the channels, and bring the temperatures forward."""
-        ratio = state["speed"]
-        speed = ratio * REFERENCE_PUMP.rated_speed
-        flow, head, shaft_power, density = self._hydraulics(state, speed)
-        # What the bearing wastes beyond a new one's comes on top of the shaft power of the curve.
-        friction = REFERENCE_FRICTION * ratio * ratio * self.wear.friction
-        spare = friction - REFERENCE_FRICTION * ratio * ratio
-        power = (shaft_power + spare) / REFERENCE_PUMP.motor_efficiency
-        motor, bearing, oil = self._heat(state, power, friction, seconds)
-        suction = AIR_PRESSURE + density * GRAVITY * state["level"]
-        widening = REFERENCE_PUMP.discharge_area**-2 - REFERENCE_PUMP.suction_area**-2
-        gained = density * GRAVITY * (head - flow * flow / (2.0 * GRAVITY) * widening)
-        relative_flow = flow / (REFERENCE_PUMP.best_flow * ratio)
-        vibration = (1.0 + 1.2 * (relative_flow - 1.0) ** 2) * ratio * ratio + self.wear.vibration
-        shaking = vibration * 1e-3 * speed / GRAVITY
+        speed = state["speed"] * REFERENCE_PUMP.rated_speed
+        pump = worn_pump(
+            speed, state["water"] + KELVIN, STATIC_HEAD - state["level"], OPEN_RESISTANCE / state["valve"] ** 2,
+            *self.wear, np.full_like(speed, REFERENCE_FRICTION), *self._nameplate, *self._effects,
+        )  # fmt: skip
+        heat = machine_temperatures(
+            *self._temperatures, pump.motor_loss, pump.bearing_friction,
+            state["air"] + KELVIN, state["water"] + KELVIN, np.full_like(speed, seconds), *self._machine,
+        )  # fmt: skip
+        self._temperatures = (heat.motor, heat.bearing, heat.oil)
+        suction = AIR_PRESSURE + pump.density * GRAVITY * state["level"]
         return {
             "speed": speed * RPM,
-            "flow": flow * 3600.0 * (1.0 - self.wear.leak),
+            "flow": pump.metered_flow * 3600.0,
             "suctionPressure": suction / 1e3,
-            "dischargePressure": (suction + gained) / 1e3,
-            "power": power / 1e3,
-            "current": power / (math.sqrt(3.0) * state["mains"] * POWER_FACTOR),
+            "dischargePressure": (suction + pump.pressure_rise) / 1e3,
+            "power": pump.power / 1e3,
+            "current": pump.power / (math.sqrt(3.0) * state["mains"] * POWER_FACTOR),
             "voltage": state["mains"],
-            "motorTemperature": motor - KELVIN,
-            "bearingTemperature": bearing - KELVIN,
-            "oilTemperature": oil - KELVIN,
+            "motorTemperature": heat.motor - KELVIN,
+            "bearingTemperature": heat.bearing - KELVIN,
+            "oilTemperature": heat.oil - KELVIN,
             "fluidTemperature": state["water"],
             "ambientTemperature": state["air"],
-            "vibration": vibration,
-            "acceleration1": shaking + self.wear.impacts,
-            "acceleration2": 0.7 * shaking + 0.3 * self.wear.impacts,
+            "vibration": pump.vibration * 1e3,
+            "acceleration1": pump.acceleration / GRAVITY,
+            "acceleration2": pump.far_acceleration / GRAVITY,
         }
-
-    def _hydraulics(self, state: dict[str, Column], speed: Column) -> tuple[Column, Column, Column, Column]:
-        """Return flow through the pump, its head, its shaft power and the density of the water."""
-        rated, shutoff, slope, coefficient, exponent, best_flow, best_efficiency, *_ = self._nameplate
-        left = self.wear.head
-        resistance = OPEN_RESISTANCE / state["valve"] ** 2
-        static = STATIC_HEAD - state["level"]
-        point = operating_point(
-            speed, rated, shutoff * left, slope * left, coefficient * left, exponent,
-            static, resistance, np.full_like(speed, 2.0),
-        )  # fmt: skip
-        density = water_properties(state["water"] + KELVIN).density
-        new = pump_performance(
-            speed, point.flow, density, rated, shutoff, slope, coefficient, exponent, best_flow, best_efficiency
-        )
-        return point.flow, point.head, new.shaft_power * self.wear.power, density
-
-    def _heat(
-        self, state: dict[str, Column], power: Column, friction: Column, seconds: float
-    ) -> tuple[Column, Column, Column]:
-        after = machine_temperatures(
-            *self._temperatures,
-            (1.0 - REFERENCE_PUMP.motor_efficiency) * power,
-            friction,
-            state["air"] + KELVIN,
-            state["water"] + KELVIN,
-            np.full_like(power, seconds),
-            *self._machine,
-        )
-        self._temperatures = (after.motor, after.bearing, after.oil)
-        return self._temperatures

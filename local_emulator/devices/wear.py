@@ -1,7 +1,6 @@
-"""Wear of simulated pumps: how far each part is gone, how it grows, what it does.
+"""Wear of simulated pumps: how far each part is gone, and how it grows. What it does is `kernels.pump_wear`'s.
 
-The rates and effects are chosen, not measured: of the size that makes a pump a case for the workshop after
-some years, and different enough for a diagnosis to tell the parts apart.
+The rates are chosen, not measured: of the size that makes a pump a case for the workshop after some years.
 """
 
 from typing import NamedTuple, Self
@@ -9,11 +8,13 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from kernels.pump_wear import REFERENCE_WEAR_EFFECTS
+
 type Column = npt.NDArray[np.float64]
 
 YEAR = 365.25 * 86_400.0
 
-IMPELLER_YEARS = 20.0  # of rated running for the whole head, evenly; a tenth is a case for the workshop
+IMPELLER_YEARS = 20.0  # of rated running for the whole head, evenly; a fifth is a case for the workshop
 BEARING_YEARS = 1.0  # in which damage grows e times
 BEARING_SEED = 0.01  # the damage of a new bearing, from which it grows: 4.6 years until it is gone
 SEAL_YEARS = 8.0
@@ -42,31 +43,6 @@ class Wear(NamedTuple):
         )
 
     @property
-    def head(self) -> Column:
-        """What is left of the head of a new pump at the same flow."""
-        return 1.0 - self.impeller
-
-    @property
-    def power(self) -> Column:
-        """Shaft power, in that of a new pump at the same flow: what is lost of the head goes round inside."""
-        return 1.0 + 0.3 * self.impeller
-
-    @property
-    def friction(self) -> Column:
-        """Of the bearing, in that of a new one."""
-        return 1.0 + 1.5 * self.bearing
-
-    @property
-    def vibration(self) -> Column:
-        """What comes on top, mm/s."""
-        return 3.0 * self.impeller + 7.0 * self.bearing
-
-    @property
-    def impacts(self) -> Column:
-        """What an accelerometer on the bearing hears of its damage, g."""
-        return 1.2 * self.bearing
-
-    @property
     def leak(self) -> Column:
         """The part of the flow that does not reach the meter."""
-        return 0.06 * self.seal
+        return REFERENCE_WEAR_EFFECTS.leak * self.seal
