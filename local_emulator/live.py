@@ -113,7 +113,7 @@ async def _draw(
             if live is not None:
                 live.update(Group(shown, Text("\n".join(addresses(emulator)), style="dim")), refresh=True)
             elif twins:
-                console.print(shown)
+                console.print(shown, "")  # an empty line before the next
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause if twins else REFRESH_SECONDS)
 

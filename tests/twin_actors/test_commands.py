@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,13 @@ from twin_actors.errors import Rejected, Unavailable
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
-from twin_actors.messages import KIND, TWIN
+from twin_actors.messages import KIND, TWIN, Event
 from twin_actors.registry import Registry
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, decode_request
 from twin_actors.sinks.memory import MemoryDocuments
 from twin_actors.twin import Command, Turn, TwinType
 
+ROOT = Path(__file__).parents[2]
 VALVE = "dtmi:test:Valve;1"
 INTERFACE = {
     "@context": ["dtmi:dtdl:context;3", "dtmi:dtdl:extension:quantitativeTypes;1"],
@@ -139,6 +142,7 @@ class World:
             (number, event.properties, decode_request(event.body))
             for number, events in enumerate(self.mailbox.partitions)
             for event in events
+            if KIND in event.properties
         ]
 
 
@@ -500,6 +504,30 @@ async def test_lists_go_through_all_pages(world: World) -> None:
     assert len(rows) == 250
 
 
+async def test_models_are_published_once(world: World) -> None:
+    """What the instance has is left alone."""
+    rows, _ = await world.run("model", "publish")
+    assert rows == [{"model": VALVE, "state": "present"}]
+
+
+async def test_a_fresh_app_has_empty_partitions_and_no_letters(world: World) -> None:
+    """Partitions are those of the hub; a letter that nobody keeps is named."""
+    world.mailbox.append(2, Event(sequence_number=0, enqueued_time=0.0, body=b"{}"))
+    rows, _ = await world.run("partition", "list")
+    assert [(row["partition"], row["last"], row["watermark"], row["lag"]) for row in rows] == [
+        (0, -1, -1, 0),
+        (1, -1, -1, 0),
+        (2, 0, -1, 1),
+        (3, -1, -1, 0),
+    ]
+    assert await world.table("dead-letter", "list") == ["nothing"]
+    with pytest.raises(NotFound, match="no open dead letter 2-7"):
+        await world.run("dead-letter", "replay", "2-7")
+    with pytest.raises(NotFound, match="ids look like 2-1743"):
+        await world.run("dead-letter", "show", "seven")
+    assert world.sent() == []
+
+
 def test_every_option_is_documented() -> None:
     """Each argument of each command has a help text."""
 
@@ -514,3 +542,40 @@ def test_every_option_is_documented() -> None:
         return found
 
     assert undocumented(parser(), "twin_actors") == []
+
+
+def run_program(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands as an operator does."""
+    return subprocess.run(
+        [sys.executable, "-m", "twin_actors", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_program_says_by_its_exit_code_who_must_act() -> None:
+    """The operator who set nothing, who wrote what is no command; or a service that is away."""
+    without = run_program({}, "alert", "list")
+    assert without.returncode == 2
+    assert "JournalContainer is not set" in without.stderr
+    assert run_program({}, "alert", "burn").returncode == 2
+    storage = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:9/a;"
+    storage += "BlobEndpoint=http://127.0.0.1:9/a;QueueEndpoint=http://127.0.0.1:9/a;"
+    nobody = {
+        "Mailbox": "Endpoint=sb://127.0.0.1:9;SharedAccessKeyName=a;SharedAccessKey=b",
+        "MailboxName": "mailbox",
+        "MailboxGapConsumerGroup": "gaps",
+        "JournalStorage": storage,
+        "JournalContainer": "journals",
+        "DigitalTwinsUrl": "https://127.0.0.1:9",
+        "IotHub": "HostName=127.0.0.1;SharedAccessKeyName=a;SharedAccessKey=Yg==",
+        "WorkOrderQueue": "orders",
+    }
+    away = run_program(nobody, "alert", "list")
+    assert (away.returncode, away.stdout) == (3, "")
+    assert away.stderr
+    assert "Traceback" not in away.stderr

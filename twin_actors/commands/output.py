@@ -41,7 +41,7 @@ def _flat(fields: Row, above: str = "") -> Iterable[tuple[str, object]]:
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")
-        elif value is not None:
+        elif value not in (None, ""):
             yield above + name, value
 
 
@@ -56,7 +56,8 @@ def text(result: Result, output: str) -> str:
         return json.dumps(result.data, indent=2, ensure_ascii=False, default=str)
     if not result.rows:
         return "nothing"
-    names = list(dict.fromkeys(name for row in result.rows for name in row))
+    every = dict.fromkeys(name for row in result.rows for name in row)
+    names = [name for name in every if any(row.get(name) is not None for row in result.rows)]
     cells = [names, *([cell(row.get(name)) for name in names] for row in result.rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     return "\n".join(
