@@ -10,6 +10,8 @@ from functions.http.problems import MEDIA_TYPE, ProblemBody
 
 type Responses = dict[int | str, dict[str, Any]]
 
+_NO_KEY = "The host wants a key: none was sent, or a wrong one. It has no body."
+
 _PROBLEMS: Mapping[int, str] = {
     400: "The request is not valid; the problem names each fault.",
     404: "What the path names does not exist.",
@@ -54,10 +56,12 @@ def _corrected(document: dict[str, Any]) -> dict[str, Any]:
     """Return the description with problems as problems; the framework takes faults of validation to be 422."""
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["responses"].pop("422", None)
-            for status, response in operation["responses"].items():
+            answers = operation["responses"]
+            answers.pop("422", None)
+            for status, response in answers.items():
                 if int(status) >= 400:
                     response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+            operation["responses"] = dict(sorted({**answers, "401": {"description": _NO_KEY}}.items()))
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -1,10 +1,10 @@
 """Whether what is asked of a twin fits its DTDL model and the rows of its type."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functions.http.problems import Problem, invalid, not_found
+from functions.http.problems import Problem, not_found
 from twin_actors.documents import PropertyValue
 from twin_actors.dtdl import Interface, Primitive, Property, Schema, parse, to_dtmi, validate_value
 from twin_actors.registry import COMMON_MODEL, Registry
@@ -55,7 +55,7 @@ def check_edit(
     if interface is None:
         raise foreign(twin_id, model)
     if not changes:
-        raise invalid("the patch names no property; send a JSON object of property names and values")
+        raise misfit("the patch names no property; send a JSON object of property names and values")
     faults: list[tuple[str, str]] = []
     for name, value in changes.items():
         fault = _edit_fault(interface.properties.get(name), value)
@@ -63,7 +63,7 @@ def check_edit(
             faults.append((f"body.{name}", fault))
     if faults:
         writable = sorted(name for name, one in interface.properties.items() if one.writable)
-        raise invalid(f"of {model}, these can be set: {', '.join(writable) or 'none'}", faults)
+        raise misfit(f"of {model}, these can be set: {', '.join(writable) or 'none'}", faults)
     return {name: _normal(interface.properties[name].schema, value) for name, value in changes.items()}
 
 
@@ -91,15 +91,15 @@ def check_command(models: Models, twin_id: str, model: str, name: str, request: 
     payload = interface.commands[name].request
     if payload is None:
         if request is not None:
-            raise invalid(f"command {name} takes no request", [("body.request", "leave it out")])
+            raise misfit(f"command {name} takes no request", [("body.request", "leave it out")])
         return None
     if request is None:
         if payload.nullable:
             return None
-        raise invalid(f"command {name} wants a request", [("body.request", f"{_kind(payload.schema)} is wanted")])
+        raise misfit(f"command {name} wants a request", [("body.request", f"{_kind(payload.schema)} is wanted")])
     fault = _value_fault(payload.schema, request) or _limit_fault(rows[name], request)
     if fault:
-        raise invalid(f"the request does not fit command {name}", [("body.request", fault)])
+        raise misfit(f"the request does not fit command {name}", [("body.request", fault)])
     return _normal(payload.schema, request)
 
 
@@ -141,6 +141,11 @@ def _normal(schema: Schema, value: Any) -> Any:  # noqa: ANN401  JSON
 
 def _kind(schema: Schema) -> str:
     return schema.name if isinstance(schema, Primitive) else type(schema).__name__.lower()
+
+
+def misfit(detail: str, faults: Sequence[tuple[str, str]] = ()) -> Problem:
+    """Return the problem that what is asked does not fit the model."""
+    return Problem(400, "model-mismatch", "The request does not fit the twin's model", detail, faults=faults)
 
 
 def foreign(twin_id: str, model: str) -> Problem:

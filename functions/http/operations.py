@@ -51,7 +51,6 @@ class CommandBody(View):
         default=None,
         pattern=OPERATION_ID_PATTERN,
         description="An id of the caller's own: the same one again is the same operation.",
-        examples=["slow-down-7"],
     )
     expires_in_seconds: float = Field(
         default=60.0, ge=1.0, le=86_400.0, description="After which the command is not delivered any more."
@@ -71,7 +70,10 @@ async def send_command(
     models: UsesModels,
     caller: Caller,
     response: Response,
-    body: Annotated[CommandBody | None, Body()] = None,
+    body: Annotated[
+        CommandBody | None,
+        Body(examples=[{"request": 1200.0, "operationId": "slow-down-7", "expiresInSeconds": 30.0}]),
+    ] = None,
 ) -> OperationView:
     """Let the device of a twin do something; the operation tells how far that has come."""
     asked = body or CommandBody()

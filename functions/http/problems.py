@@ -88,11 +88,6 @@ def not_found(what: str, detail: str) -> Problem:
     return Problem(404, f"{what.replace(' ', '-')}-not-found", f"There is no such {what}", detail)
 
 
-def invalid(detail: str, faults: Sequence[tuple[str, str]] = ()) -> Problem:
-    """Return the problem that a request is wrong in itself."""
-    return Problem(400, "invalid-request", "The request is not valid", detail, faults=faults)
-
-
 def too_large(detail: str) -> Problem:
     """Return the problem that a request is too large."""
     return Problem(413, "too-large", "The request is too large", detail)
@@ -140,7 +135,7 @@ async def _unavailable(_request: Request, error: Unavailable) -> Response:
 async def _not_valid(_request: Request, error: RequestValidationError) -> Response:
     faults = [(".".join(map(str, fault["loc"])), str(fault["msg"])) for fault in error.errors()]
     detail = "; ".join(f"{where}: {what}" for where, what in faults)
-    return invalid(detail, faults).response()
+    return Problem(400, "invalid-request", "The request is not valid", detail, faults=faults).response()
 
 
 async def _http(request: Request, error: HTTPException) -> Response:

@@ -11,7 +11,7 @@ from functions.http.description import responses
 from functions.http.graph import Row, literal, select
 from functions.http.models import Models
 from functions.http.paging import Cursor, Limit, Page, from_cursor, to_cursor
-from functions.http.problems import invalid
+from functions.http.problems import Problem
 from functions.http.sides import Sides
 from functions.http.views import (
     Connection,
@@ -88,7 +88,8 @@ def _model(sides: Sides, kind: str) -> str:
     if is_dtmi(kind):
         return kind
     names = ", ".join(sides.registry.by_name)
-    raise invalid("a type is one of this app's, or a DTMI", [("query.type", f"{names}, or a DTMI is wanted")])
+    detail = f"type {kind!r} is neither one of this app's ({names}) nor a DTMI"
+    raise Problem(400, "unknown-type", "There is no such twin type", detail)
 
 
 def summary(models: Models, row: Row) -> TwinSummary:

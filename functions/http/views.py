@@ -51,7 +51,10 @@ class PropertyView(View):
 
     value: JsonValue = Field(description="What the graph shows; null where it shows nothing.")
     unit: str | None = Field(default=None, description="DTDL's name of the unit.")
-    source: str = Field(description="sensor, estimate, model, runtime, manual, …: by what the value was set.")
+    source: str = Field(
+        description="What the value comes from: as the twin type declares it; runtime or twin where it declares"
+        " nothing; manual where a person's value is shown."
+    )
     source_time: datetime | None = Field(default=None, description="Event time of the newest reading behind it.")
     last_update_time: datetime | None = Field(default=None, description="When the graph took it.")
     is_writable: bool = Field(default=False, description="Whether it can be set by hand.")

@@ -96,7 +96,7 @@ TYPE = TwinType(
     receive=receive,
     properties=properties,
     channels=(),
-    commands=(Command(name="move", low=0.0, high=100.0), Command(name="close"), Command(name="plan")),
+    commands=(Command(name="move", low=0.0, high=3000.0), Command(name="close"), Command(name="plan")),
     sources={"lift": "sensor", "wornBy": "estimate"},
 )
 
