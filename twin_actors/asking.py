@@ -96,15 +96,13 @@ def _edit(
 ) -> tuple[Maintenance, list[Output]]:
     edits = dict(maintenance.edits)
     for name, value in request.changes.items():
-        edits.pop(name, None)
-        if value is not None:
-            edits[name] = ManualValue(value, request.caller, request.requested)
+        edits[name] = ManualValue(value, request.caller, request.requested)
     if len(edits) > MAX_EDITS:
         detail = f"people have set {len(maintenance.edits)} properties, at most {MAX_EDITS} are kept"
         return maintenance, [refused(twin_id, request, detail, request.requested)]
     outputs: list[Output] = []
     for name, value in request.changes.items():
-        is_shown, detail = resolve(name, twin_type, sensed) if value is not None else (False, "taken away")
+        is_shown, detail = (False, "taken away") if value is None else resolve(name, twin_type, sensed)
         edit = Edit(
             property=name,
             value=value,

@@ -52,14 +52,15 @@ class Dispatch:
     ----------
     devices, clock
     landed
-        Called with each outcome; commits it.
+        Called with each outcome: notes it, says so with `noted`, and commits it.
     """
 
     def __init__(self, devices: Devices, clock: Clock, landed: Callable[[Outcome], Awaitable[None]]) -> None:
         self._devices = devices
         self._clock = clock
         self._landed = landed
-        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._in_flight: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._paused: dict[str, tuple[float, float]] = {}
 
     def start(self, waiting: Iterable[SendCommand]) -> list[Outcome]:
@@ -89,28 +90,38 @@ class Dispatch:
             met.add(twin_id)
             not_before, _ = self._paused.get(twin_id, (0.0, 0.0))
             if self._clock.elapsed() >= not_before and len(self._in_flight) < MOST_IN_FLIGHT:
-                self._in_flight[twin_id] = asyncio.create_task(self._fly(entry))
+                self._in_flight[twin_id] = entry.number
+                task = asyncio.create_task(self._fly(entry))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         return expired
 
     async def settle(self) -> None:
         """Wait until nothing is in flight."""
-        while self._in_flight:
-            await asyncio.wait(self._in_flight.values())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def abandon(self) -> None:
         """Give up what is in flight; its commands stay committed, and the next owner sends them again."""
-        for flight in self._in_flight.values():
-            flight.cancel()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def noted(self, outcome: Outcome) -> None:
+        """Let the device's next command follow: what came of this one will not be forgotten."""
+        if self._in_flight.get(outcome.twin_id) == outcome.number:
+            del self._in_flight[outcome.twin_id]
 
     async def _fly(self, entry: SendCommand) -> None:
         twin_id = entry.command.twin_id
         try:
             outcome = await self._deliver(entry)
+            if outcome is not None:
+                self._paused.pop(twin_id, None)
+                await self._landed(outcome)
         finally:
-            del self._in_flight[twin_id]
-        if outcome is not None:
-            self._paused.pop(twin_id, None)
-            await self._landed(outcome)
+            if self._in_flight.get(twin_id) == entry.number:
+                del self._in_flight[twin_id]
 
     async def _deliver(self, entry: SendCommand) -> Outcome | None:
         """Send one command; None where it must be tried again."""

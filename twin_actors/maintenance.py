@@ -69,9 +69,9 @@ class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ManualValue(msgspec.Struct, frozen=True, array_like=True):
-    """A property as a person set it."""
+    """A property as a person set it; None where they took their value away."""
 
-    value: PropertyValue
+    value: PropertyValue | None
     author: str
     time: float
 

@@ -474,6 +474,7 @@ class Runtime:
             async with self._alone(partition):
                 if self._active.get(partition) is active:  # else the next owner sends it again, and the device knows it
                     self._note(active, outcome)
+                    active.dispatch.noted(outcome)
                     await self._commit(active, Commit(append_id="", epoch=0, watermark=active.shard.watermark))
                     await self._deliver_outbox(active)
         except TwinfoldError as error:

@@ -6,9 +6,10 @@ import enum
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tests.twin_actors.world import World
+from tests.twin_actors.world import TYPES, World
 from twin_actors.errors import TwinfoldError, Unanswered, Unavailable
 from twin_actors.runtime import Ports
+from twin_actors.twin import TwinType
 
 
 class Fault(enum.Enum):
@@ -42,12 +43,16 @@ class Fuse:
     world
     faults
         Which call, from 1 → what happens to it.
+    types
+        Of the twins of a rival.
     """
 
-    def __init__(self, world: World, faults: Mapping[int, Fault]) -> None:
+    def __init__(self, world: World, faults: Mapping[int, Fault], types: Mapping[str, TwinType[Any]] = TYPES) -> None:
         self.calls: list[str] = []
+        self.is_killed = False
         self._world = world
         self._faults = faults
+        self._types = types
         self._late: Callable[[], Awaitable[object]] | None = None
 
     def ports(self) -> Ports:
@@ -96,9 +101,11 @@ class Fuse:
                 await method(*arguments)
                 raise asyncio.CancelledError
             case Fault.KILLED_BEFORE:
+                self.is_killed = True
                 raise Killed
             case Fault.KILLED_AFTER:
                 await method(*arguments)
+                self.is_killed = True
                 raise Killed
 
     async def _do_late(self) -> None:
@@ -108,7 +115,7 @@ class Fuse:
                 await late()
 
     async def _rival(self) -> None:
-        rival = self._world.runtime()
+        rival = self._world.runtime(self._types)
         for partition in self._world.partitions:
             await rival.deliver(partition, self._world.events(partition)[:1])
 
