@@ -42,12 +42,16 @@ async def list_dead_letters(sides: UsesSides, limit: Limit = 50, cursor: Cursor 
     names = await sides.journal.page(FOLDER, limit, from_cursor(cursor, FOLDER))
     reading = asyncio.Semaphore(READS)
 
-    async def one(path: str) -> DeadLetter | None:
+    async def one(path: str) -> DeadLetterSummary | None:
         async with reading:
-            return await _read(sides, path)
+            try:
+                letter = await _read(sides, path)
+            except Problem as problem:
+                return _unreadable(path, str(problem))
+            return None if letter is None else _summary(letter)
 
     letters = await asyncio.gather(*(one(path) for path in names.paths))
-    items = [_summary(letter) for letter in letters if letter is not None]  # one may just have been folded
+    items = [letter for letter in letters if letter is not None]  # one may just have been folded
     return Page(items=items, nextCursor=to_cursor(names.token, FOLDER))
 
 
@@ -94,6 +98,20 @@ async def _read(sides: Sides, path: str) -> DeadLetter | None:
     except msgspec.DecodeError as error:
         detail = f"{path} in the journal's container cannot be read ({error}): restore or delete that object"
         raise Problem(500, "unreadable", "What is kept cannot be read", detail) from error
+
+
+def _unreadable(path: str, detail: str) -> DeadLetterSummary:
+    """Return what is known of a letter by its path: the others are not hidden because of it."""
+    partition, number = map(int, path.split("/")[1:])
+    return DeadLetterSummary(
+        letter_id=f"{partition}-{number}",
+        partition=partition,
+        sequence_number=number,
+        reason="unreadable",
+        detail=detail,
+        twin_id="",
+        bytes=0,
+    )
 
 
 def _summary(letter: DeadLetter) -> DeadLetterSummary:
