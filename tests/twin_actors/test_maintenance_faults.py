@@ -42,7 +42,7 @@ class Host:
     def start(self) -> None:
         """Start a process, after the end of the one before."""
         if self._runtime is not None:
-            for active in self._runtime._active.values():  # noqa: SLF001  the end of a process asks nobody
+            for active in self._runtime._active.values():  # the end of a process asks nobody
                 active.dispatch.abandon()
         self._runtime = Runtime(TYPES, self._fuse.ports(), lambda: f"process{next(self._owners)}", LIMITS)
 
@@ -73,7 +73,7 @@ class Host:
         raise AssertionError("one fault stops the partition for good")
 
 
-async def scenario(world: World, host: Host) -> None:
+async def scenario(host: Host) -> None:
     """Play the scenario."""
     ring = CommandRequest(
         operation_id="ring-1", caller="ann", name="ring", request=None, requested=START, expires=START + 3600.0
@@ -101,7 +101,7 @@ async def calls() -> list[str]:
     """Return the I/O calls of the scenario without a fault."""
     world = new_world()
     fuse = Fuse(world, {}, TYPES)
-    await scenario(world, Host(world, fuse))
+    await scenario(Host(world, fuse))
     return fuse.calls
 
 
@@ -119,7 +119,7 @@ async def play(faults: Mapping[int, Fault]) -> None:
     world = new_world()
     fuse = Fuse(world, faults, TYPES)
     try:
-        await scenario(world, Host(world, fuse))
+        await scenario(Host(world, fuse))
         await check(world, may_expire=Fault.SLOW in faults.values())
     except BaseException as error:
         error.add_note(f"faults: {faults}, calls: {list(enumerate(fuse.calls, 1))}")
