@@ -8,12 +8,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from local_emulator.devices.commands import Commands
 from local_emulator.devices.connection import FAREWELL_SECONDS, SEND_FAILURES, DeviceConnection
 from local_emulator.devices.errors import ConnectionsError
 from local_emulator.devices.pump_commands import pump_commands
@@ -88,11 +88,12 @@ class PumpFleet:
     async def run(self, stop: asyncio.Event) -> None:
         """Simulate and send until told to stop; what is unsent by then has a while to go."""
         connections = [DeviceConnection(one, model=MODEL, ca_file=self._ca_file) for one in self._connection_strings]
-        lines = [_Line(connection, self.report) for connection in connections]
+        lines = [
+            _Line(connection, pump_commands(self._pumps, number), self.report)
+            for number, connection in enumerate(connections)
+        ]
         async with asyncio.TaskGroup() as tasks:
             senders = [tasks.create_task(line.send()) for line in lines]
-            for number, connection in enumerate(connections):
-                tasks.create_task(self._obey(connection, number))
             try:
                 await self._simulate(lines, stop)
             finally:
@@ -101,10 +102,6 @@ class PumpFleet:
                 await asyncio.wait(senders, timeout=FAREWELL_SECONDS)
                 await asyncio.gather(*(connection.close() for connection in connections))
         logger.info("pumps: %s", self.report)
-
-    async def _obey(self, connection: DeviceConnection, number: int) -> None:
-        with suppress(*SEND_FAILURES):  # the fleet has ended before the hub was reached
-            await connection.listen(pump_commands(self._pumps, number))
 
     async def _simulate(self, lines: Sequence["_Line"], stop: asyncio.Event) -> None:
         before = due = time.monotonic()
@@ -123,10 +120,11 @@ class PumpFleet:
 
 
 class _Line:
-    """Readings on their way from a pump to its hub, in order."""
+    """A pump's line to its hub: commands one way, readings in order the other."""
 
-    def __init__(self, connection: DeviceConnection, report: FleetReport) -> None:
+    def __init__(self, connection: DeviceConnection, commands: Commands, report: FleetReport) -> None:
         self._connection = connection
+        self._commands = commands
         self._report = report
         self._waiting: deque[Reading] = deque()
         self._changed = asyncio.Event()
@@ -146,18 +144,23 @@ class _Line:
 
     async def send(self) -> None:
         """Send until finished; what the end of the connection leaves unsent is counted as lost."""
-        while self._waiting or not self._is_finished:
-            if not self._waiting:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            moment, channels = self._waiting.popleft()
-            try:
+        unsent = 0
+        try:
+            # Not beside the first reading: a hub that refuses two operations at once can leave the SDK hanging.
+            await self._connection.listen(self._commands)
+            while self._waiting or not self._is_finished:
+                if not self._waiting:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                moment, channels = self._waiting.popleft()
+                unsent = 1
                 await self._connection.send(moment, channels)
-            except SEND_FAILURES:
-                self._lose(1 + len(self._waiting))
-                return
-            self._report.sent += 1
+                unsent = 0
+                self._report.sent += 1
+        except SEND_FAILURES:
+            if unsent or self._waiting:
+                self._lose(unsent + len(self._waiting))
 
     def _lose(self, count: int) -> None:
         self._report.lost += count
