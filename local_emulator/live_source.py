@@ -1,5 +1,6 @@
 """Where ``make run`` looks: the graph, the tables of documents, the mailbox and the trigger's checkpoints."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -58,25 +59,9 @@ class Source:
 
     async def happened(self) -> Happened:
         """Return what was foreseen and done of late; what was known before where the tables do not answer."""
-        try:
-            self._happened = happened(
-                await self._rows("alerts", "Time ge @since or Status eq 'active'"),
-                await self._rows("operations", "Time ge @since"),
-                await self._rows("workorders", "Time ge @since"),
-            )
-        except AzureError:
-            return self._happened
+        with contextlib.suppress(AzureError):
+            self._happened = await recent(self._tables, datetime.now(UTC) - RECENT)
         return self._happened
-
-    async def _rows(self, table: str, wanted: str) -> Sequence[Row]:
-        """Return the rows of a table; the app makes it when it has the first."""
-        found = self._tables.get_table_client(table).query_entities(
-            wanted, parameters={"since": datetime.now(UTC) - RECENT}
-        )
-        try:
-            return [row async for row in found]
-        except ResourceNotFoundError:
-            return []
 
     async def progress(self) -> tuple[int, float]:
         """Return how many events wait for the trigger, and how many a second it finishes."""
@@ -90,3 +75,21 @@ class Source:
         self._samples.append((time.monotonic(), sum(done.values())))
         (early, before), (late, after) = self._samples[0], self._samples[-1]
         return lag, (after - before) / (late - early) if late > early else 0.0
+
+
+async def recent(tables: TableServiceClient, since: datetime) -> Happened:
+    """Return what was foreseen and done since then, and the alerts that are still active."""
+    return happened(
+        await _rows(tables, "alerts", "Time ge @since or Status eq 'active'", since),
+        await _rows(tables, "operations", "Time ge @since", since),
+        await _rows(tables, "workorders", "Time ge @since", since),
+    )
+
+
+async def _rows(tables: TableServiceClient, name: str, wanted: str, since: datetime) -> Sequence[Row]:
+    """Return the rows of a table; the app makes it when it has the first."""
+    found = tables.get_table_client(name).query_entities(wanted, parameters={"since": since})
+    try:
+        return [row async for row in found]
+    except ResourceNotFoundError:
+        return []
