@@ -223,9 +223,9 @@ def alert(number: int = 1) -> Alert:
 def work_order(twin_id: str) -> WorkOrder:
     """Return a work order."""
     return WorkOrder(
-        order_id=f"{twin_id}-1",
+        order_id=f"{twin_id}-order-1",
         revision=2,
-        idempotency_key=f"{twin_id}-1.2",
+        idempotency_key=f"{twin_id}-order-1.2",
         twin_id=twin_id,
         twin_model=VALVE,
         priority="high",

@@ -1,6 +1,8 @@
 """What holds for every path: problems, limits, probes, the description."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -106,6 +108,13 @@ async def test_not_ready_names_who_does_not_answer(world: World, monkeypatch: py
         {"location": "mailbox", "message": "partition 0 is away"},
     ]
     assert "Retry-After" in answer.headers
+
+
+def test_a_worker_that_folds_messages_does_not_load_a_web_framework() -> None:
+    """Its start would be slower by a third of a second, for nothing."""
+    program = "import sys; from functions import api, mailbox, sweep; print({'fastapi', 'pydantic'} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert printed.stdout.strip() == "set()"
 
 
 async def test_the_description(http: httpx.AsyncClient) -> None:

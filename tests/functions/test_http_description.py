@@ -85,7 +85,7 @@ async def furnish(world: World) -> None:
     link = {"$relationshipName": "contains", "$targetId": "pump-1", "$sourceId": "room-1", "since": "2020-01-01"}
     await world.graph.upsert_relationship("room-1", "r1", {"$relationshipId": "r1", **link})
     await world.keep(Collection.ALERTS, "pump-1", "worn-1", "active", alert())
-    await world.keep(Collection.WORK_ORDERS, "pump-1", "pump-1-1", "placed", work_order("pump-1"))
+    await world.keep(Collection.WORK_ORDERS, "pump-1", "order-1", "placed", work_order("pump-1"))
     await world.keep(Collection.OPERATIONS, "pump-1", "worn-1", "answered", operation("worn-1"))
     edit = Edit(property="opening", value=5.0, author="ann", time=moment(NOW), is_shown=True, detail="nothing newer")
     await world.keep(Collection.EDITS, "pump-1", "opening", "shown", edit)

@@ -72,18 +72,19 @@ async def test_alerts(world: World, http: httpx.AsyncClient) -> None:
 async def test_work_orders(world: World, http: httpx.AsyncClient) -> None:
     """Of one twin or all, by status, one with all that it says."""
     for twin, status in (("valve-1", "placed"), ("valve-2", "refused")):
-        await world.keep(Collection.WORK_ORDERS, twin, f"{twin}-1", status, work_order(twin))
+        await world.keep(Collection.WORK_ORDERS, twin, "order-1", status, work_order(twin))
 
     async def listed(query: str) -> list[str]:
         return [one["orderId"] for one in (await http.get(f"work-orders{query}")).json()["items"]]
 
-    assert await listed("") == ["valve-1-1", "valve-2-1"]
-    assert await listed("?status=refused") == ["valve-2-1"]
-    assert await listed("?twinId=valve-1") == ["valve-1-1"]
-    one = (await http.get("twins/valve-1/work-orders/valve-1-1")).json()
+    assert await listed("") == ["valve-1-order-1", "valve-2-order-1"]
+    assert await listed("?status=refused") == ["valve-2-order-1"]
+    assert await listed("?twinId=valve-1") == ["valve-1-order-1"]
+    one = (await http.get("twins/valve-1/work-orders/valve-1-order-1")).json()
+    assert one == (await http.get("twins/valve-1/work-orders/order-1")).json()
     assert (one["status"], one["revision"], one["due"]) == ("placed", 2, "2026-01-02T00:00:00Z")
     assert (one["remainingUsefulLifeDaysLower"], one["remainingUsefulLifeDaysUpper"]) == (10.0, None)
-    missing = await http.get("twins/valve-1/work-orders/none")
+    missing = await http.get("twins/valve-1/work-orders/valve-2-order-1")
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:twinfold:problem:work-order-not-found")
 
 
