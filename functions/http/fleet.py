@@ -25,7 +25,13 @@ MOST_TWINS = 20_000
 PAGE = 1000
 NEXT_TO_FAIL = 10
 
-QUERY = select("DIGITALTWINS", f"IS_OF_MODEL({literal(COMMON_MODEL)})")
+COLUMNS = ("$dtId", "connection", "health", "maintenancePriority", "activeAlerts", RUL)
+QUERY = select(
+    "DIGITALTWINS T",
+    f"IS_OF_MODEL(T, {literal(COMMON_MODEL)})",
+    columns=", ".join(f"T.{name}" for name in COLUMNS),
+)
+"""Without what else twins show, and its metadata: that is ten times as much."""
 
 
 @router.get("/health", operation_id="getFleetHealth", responses=responses(503))
@@ -35,7 +41,8 @@ async def get_fleet_health(sides: UsesSides, models: UsesModels) -> FleetHealth:
     priorities: Counter[str] = Counter(priority_name(row.get("maintenancePriority")) for row in rows)
     connections: Counter[str] = Counter(str(row.get("connection", "unknown")) for row in rows)
     health = [float(row["health"]) for row in rows if row.get("health") is not None]
-    foreseen = [row for row in rows if row.get(RUL) is not None]
+    foreseen = (row for row in rows if row.get(RUL) is not None)
+    first = heapq.nsmallest(NEXT_TO_FAIL, foreseen, key=_days)
     return FleetHealth(
         twins=len(rows),
         is_complete=is_complete,
@@ -44,10 +51,21 @@ async def get_fleet_health(sides: UsesSides, models: UsesModels) -> FleetHealth:
         mean_health=sum(health) / len(health) if health else None,
         worst_health=min(health, default=None),
         active_alerts=sum(int(row.get("activeAlerts") or 0) for row in rows),
-        next_to_fail=[
-            summary(models, row) for row in heapq.nsmallest(NEXT_TO_FAIL, foreseen, key=lambda row: row[RUL])
-        ],
+        next_to_fail=[summary(models, row) for row in await _whole(sides, first)],
     )
+
+
+def _days(row: Row) -> float:
+    return float(row[RUL])
+
+
+async def _whole(sides: Sides, rows: list[Row]) -> list[Row]:
+    """Return all of some twins, in their order."""
+    if not rows:
+        return []
+    names = ", ".join(literal(row["$dtId"]) for row in rows)
+    found, _ = await graph.rows(sides.graph, select("DIGITALTWINS", f"$dtId IN [{names}]"), NEXT_TO_FAIL)
+    return sorted((row for row in found if row.get(RUL) is not None), key=_days)
 
 
 async def _all(sides: Sides) -> tuple[list[Row], bool]:

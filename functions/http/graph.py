@@ -22,10 +22,10 @@ def literal(text: str) -> str:
     return f"'{escaped}'"
 
 
-def select(collection: str, *conditions: str) -> str:
+def select(collection: str, *conditions: str, columns: str = "*") -> str:
     """Return the query for what of a collection fits all conditions; their values are `literal`."""
     clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT * FROM {collection}{clause}"  # noqa: S608  texts of callers come in as literals only
+    return f"SELECT {columns} FROM {collection}{clause}"  # noqa: S608  texts of callers come in as literals only
 
 
 async def rows(client: DigitalTwinsClient, query: str, size: int, token: str = "") -> tuple[list[Row], str]:
