@@ -1,6 +1,7 @@
 """HTTP through the host and the genuine worker: keys, paths as they arrive, the first request."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -53,6 +54,19 @@ async def test_one_function_answers_every_path(tmp_path: Path) -> None:
         async with http.post(sweep, json={"input": ""}, headers=master) as answer:
             assert answer.status == 202
         await eventually(accepted, 60)
-        async with http.get(f"{url}/operations") as answer:
-            (operation,) = (await answer.json())["items"]
-        assert (operation["twinId"], operation["operationId"], operation["kind"]) == (ODD, "edit-1", "edit")
+
+        async def taken() -> dict[str, Any] | None:
+            async with http.get(f"{url}/operations") as answer:
+                (operation,) = (await answer.json())["items"]
+            return operation if operation["status"] != "accepted" else None
+
+        operation = await eventually(taken, 60)
+        assert (operation["twinId"], operation["kind"], operation["status"]) == (ODD, "edit", "persisted")
+
+        async def shown() -> dict[str, Any] | None:
+            async with http.get(URL(f"{url}/twins/{quote(ODD, safe='')}", encoded=True)) as answer:
+                found: dict[str, Any] = (await answer.json())["properties"].get("automaticControl", {})
+            return found if found.get("source") == "manual" else None
+
+        edit = (await eventually(shown, 60))["edit"]
+        assert (edit["value"], edit["author"], edit["isShown"]) == (False, "function key", True)
