@@ -93,6 +93,12 @@ class Stack:
     async def device(self, device_id: str, *, model: str = PUMP) -> AsyncIterator[IoTHubDeviceClient]:
         """Register a device with the official service client, and connect it with the official device client."""
         await asyncio.to_thread(self._register, device_id)
+        async with self.connected(device_id, model=model) as client:
+            yield client
+
+    @asynccontextmanager
+    async def connected(self, device_id: str, *, model: str = PUMP) -> AsyncIterator[IoTHubDeviceClient]:
+        """Connect a device that is registered."""
         client = IoTHubDeviceClient.create_from_connection_string(
             self.iot_hub.device_connection_string(device_id),
             server_verification_cert=self.certificates.ca_file.read_text(),
