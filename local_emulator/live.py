@@ -119,5 +119,8 @@ async def _draw(
 
 
 def _caption(emulator: Emulator) -> str:
+    """Return what is special about the simulated devices."""
     devices = registered_devices.read(emulator.plan.data_dir)
-    return wear_caption({name: device.acceleration for name, device in devices.items() if not device.replay})
+    wear = wear_caption({name: device.acceleration for name, device in devices.items() if not device.replay})
+    clogging = ", ".join(name for name, device in devices.items() if device.fault == "clogging")
+    return "\n".join(line for line in (wear, f"{clogging}: the strainer clogs" if clogging else "") if line)
