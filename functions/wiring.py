@@ -12,6 +12,7 @@ from functions.http.sides import Sides
 from twin_actors.clock import SystemClock
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals.blob import BlobJournal
+from twin_actors.prognostics.model import rul_model
 from twin_actors.registry import load_registry
 from twin_actors.runtime import Ports, Runtime
 from twin_actors.settings import Settings, read_settings
@@ -151,7 +152,7 @@ async def _start(settings: Settings) -> Runtime:
         devices=make_devices(settings),
         documents=make_documents(settings),
         orders=make_work_orders(settings),
-        models=lambda _name: None,
+        models=rul_model,
         clock=SystemClock(),
     )
     return Runtime(load_registry().by_name, ports)

@@ -1,12 +1,10 @@
-"""Watching a twin: its rules raise alerts, order work and give commands (ISO 13374, advisory generation).
+"""What a twin remembers of its maintenance, beside its own state, and how that is shown to the graph and to apps.
 
-Everything here is pure. What a twin's rules remember stands in `Maintenance`, is committed with its state, and so
-survives whatever becomes of the process: an alert that is active is not raised again, a command that was given is not
-given again before its interval is over.
+It is committed with the state, and so survives whatever becomes of the process: an alert that is active is not raised
+again, a command that was given is not given again before its interval is over.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,23 +13,15 @@ from twin_actors.documents import (
     Alert,
     Collection,
     Operation,
-    OperationStatus,
     Prediction,
     Priority,
     PropertyValue,
-    Reason,
     WorkOrder,
     document_of,
-    moment,
 )
-from twin_actors.outputs import Output, PlaceOrder, PutDocument, SendCommand
+from twin_actors.outputs import PutDocument, SendCommand
 from twin_actors.sinks import DeviceCommand
 from twin_actors.twin import RUL, Command, Rule, TwinType
-
-SAME_ARGUMENT = 0.01
-"""A command whose argument differs by no more than this part of the last one says nothing new."""
-
-DAY = 86_400.0
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True):
@@ -110,43 +100,11 @@ class Maintenance(msgspec.Struct, frozen=True, array_like=True):
         return [watch.alert for watch in self.watches.values() if watch.alert is not None]
 
 
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """The moment at which a twin is watched.
-
-    Attributes
-    ----------
-    twin_id : str
-    state_version : int
-        That the commit will give the twin.
-    state : object
-        Of the twin's type.
-    signals : Mapping
-        Property → value.
-    time : float
-        Event time now, seconds since 1970.
-    hub_time : float
-        The cloud's time now.
-    reading_time : float
-        Event time of the newest reading.
-    position : str
-        ``partition-sequence number`` of the reading that is being folded; empty on a sweep.
-    """
-
-    twin_id: str
-    state_version: int
-    state: Any
-    signals: Mapping[str, PropertyValue | None]
-    time: float
-    hub_time: float
-    reading_time: float
-    position: str = ""
-
-
 def priority(maintenance: Maintenance, twin_type: TwinType[Any]) -> Priority:
     """Return how urgent maintenance is: the most urgent active alert's, low without any."""
     if not twin_type.rules:
         return Priority.UNKNOWN
-    active = (rule.priority for rule in twin_type.rules if _watch(maintenance, rule).alert is not None)
+    active = (rule.priority for rule in twin_type.rules if watched(maintenance, rule).alert is not None)
     return max(active, default=Priority.LOW)
 
 
@@ -169,143 +127,9 @@ def shown_maintenance(maintenance: Maintenance, twin_type: TwinType[Any]) -> dic
     return shown
 
 
-def watch(maintenance: Maintenance, twin_type: TwinType[Any], situation: Situation) -> tuple[Maintenance, list[Output]]:
-    """Apply the rules of a twin type.
-
-    Parameters
-    ----------
-    maintenance
-        What the rules remember.
-    twin_type
-    situation
-        A rule whose signal it lacks stays as it is.
-
-    Returns
-    -------
-    Maintenance
-        The same object where nothing changed.
-    list of Output
-    """
-    outputs: list[Output] = []
-    for rule in twin_type.rules:
-        value = situation.signals.get(rule.signal)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            maintenance = _follow(maintenance, twin_type, rule, float(value), situation, outputs)
-    return maintenance, outputs
-
-
-def _follow(
-    maintenance: Maintenance,
-    twin_type: TwinType[Any],
-    rule: Rule,
-    value: float,
-    situation: Situation,
-    outputs: list[Output],
-) -> Maintenance:
-    """Apply one rule."""
-    before = _watch(maintenance, rule)
-    is_passed = _is_passed(rule, value)
-    if before.alert is not None:
-        if _is_clear(rule, value):
-            return _clear(maintenance, twin_type, rule, before.alert, situation, outputs)
-        if is_passed and rule.command:
-            reason = _reason(maintenance, twin_type, rule, value, before.since, situation)
-            return _command(maintenance, twin_type, rule, reason, situation, outputs)
-        return maintenance
-    if not is_passed:
-        return _with_watch(maintenance, rule, IDLE) if before.since else maintenance
-    since = before.since or situation.time
-    if situation.time - since < rule.for_seconds:
-        return maintenance if before.since else _with_watch(maintenance, rule, Watch(since))
-    reason = _reason(maintenance, twin_type, rule, value, since, situation)
-    maintenance = _raise(maintenance, rule, reason, situation, outputs)
-    if rule.command:
-        maintenance = _command(maintenance, twin_type, rule, reason, situation, outputs)
-    if rule.orders_work:
-        maintenance = _order(maintenance, twin_type, rule, reason, situation, outputs)
-    return maintenance
-
-
-def _watch(maintenance: Maintenance, rule: Rule) -> Watch:
+def watched(maintenance: Maintenance, rule: Rule) -> Watch:
+    """Return what a rule remembers."""
     return maintenance.watches.get(rule.name, IDLE)
-
-
-def _with_watch(maintenance: Maintenance, rule: Rule, after: Watch) -> Maintenance:
-    watches = {name: kept for name, kept in maintenance.watches.items() if name != rule.name}
-    if after != IDLE:
-        watches[rule.name] = after
-    return msgspec.structs.replace(maintenance, watches=watches)
-
-
-def _limit(rule: Rule) -> float:
-    limit = rule.above if rule.above is not None else rule.below
-    assert limit is not None
-    return limit
-
-
-def _is_passed(rule: Rule, value: float) -> bool:
-    return value > _limit(rule) if rule.above is not None else value < _limit(rule)
-
-
-def _is_clear(rule: Rule, value: float) -> bool:
-    return value <= rule.clears_at if rule.above is not None else value >= rule.clears_at
-
-
-def _reason(
-    maintenance: Maintenance, twin_type: TwinType[Any], rule: Rule, value: float, since: float, situation: Situation
-) -> Reason:
-    prediction = maintenance.prediction
-    return Reason(
-        rule=rule.name,
-        signal=rule.signal,
-        value=value,
-        limit=_limit(rule),
-        since=moment(since),
-        position=situation.position,
-        reading_time=moment(situation.reading_time),
-        values={
-            name: float(shown)
-            for name, shown in situation.signals.items()
-            if isinstance(shown, int | float) and not isinstance(shown, bool)
-        },
-        prediction_model=prediction.model if prediction is not None and rule.signal == RUL else "",
-        twin_model=twin_type.model,
-        layout=twin_type.state_version,
-        state_version=situation.state_version,
-    )
-
-
-def _raise(
-    maintenance: Maintenance, rule: Rule, reason: Reason, situation: Situation, outputs: list[Output]
-) -> Maintenance:
-    number = maintenance.number + 1
-    alert = Alert(
-        alert_id=f"{rule.name}-{number}",
-        rule=rule.name,
-        severity=rule.severity,
-        text=rule.text,
-        raised=moment(situation.time),
-        reason=reason,
-    )
-    outputs.append(put_alert(situation.twin_id, alert, situation.hub_time))
-    raised = _with_watch(maintenance, rule, Watch(reason.since.timestamp(), alert))
-    return msgspec.structs.replace(raised, number=number)
-
-
-def _clear(
-    maintenance: Maintenance,
-    twin_type: TwinType[Any],
-    rule: Rule,
-    alert: Alert,
-    situation: Situation,
-    outputs: list[Output],
-) -> Maintenance:
-    cleared = msgspec.structs.replace(alert, cleared=moment(situation.time))
-    outputs.append(put_alert(situation.twin_id, cleared, situation.hub_time))
-    maintenance = _with_watch(maintenance, rule, IDLE)
-    if any(_watch(maintenance, other).alert for other in twin_type.rules if other.orders_work):
-        return maintenance
-    return msgspec.structs.replace(maintenance, order=None)
 
 
 def put_alert(twin_id: str, alert: Alert, time: float) -> PutDocument:
@@ -323,99 +147,6 @@ def put_operation(twin_id: str, operation: Operation, time: float) -> PutDocumen
 def put_order(twin_id: str, document_id: str, order: WorkOrder, status: str, time: float) -> PutDocument:
     """Return the output that shows to apps how far a work order has come."""
     return PutDocument(0, Collection.WORK_ORDERS, document_of(twin_id, document_id, status, time, order))
-
-
-def _order(
-    maintenance: Maintenance,
-    twin_type: TwinType[Any],
-    rule: Rule,
-    reason: Reason,
-    situation: Situation,
-    outputs: list[Output],
-) -> Maintenance:
-    """Order work, or make the order that is open more urgent."""
-    number, opened = maintenance.number, maintenance.order
-    if opened is None:
-        number += 1
-        opened = OpenOrder(f"{situation.twin_id}-order-{number}", f"order-{number}", 1, rule.priority)
-    elif rule.priority > opened.priority:
-        opened = msgspec.structs.replace(opened, revision=opened.revision + 1, priority=rule.priority)
-    else:
-        return maintenance
-    prediction = maintenance.prediction
-    order = WorkOrder(
-        order_id=opened.order_id,
-        revision=opened.revision,
-        idempotency_key=f"{opened.order_id}.{opened.revision}",
-        twin_id=situation.twin_id,
-        twin_model=twin_type.model,
-        priority=opened.priority.name.lower(),
-        title=f"{situation.twin_id}: {rule.name}",
-        text=rule.text,
-        created=moment(situation.hub_time),
-        due=moment(situation.hub_time + DAY * prediction.lower) if prediction is not None else None,
-        remaining_useful_life_days=None if prediction is None else prediction.estimate,
-        remaining_useful_life_days_lower=None if prediction is None else prediction.lower,
-        remaining_useful_life_days_upper=None if prediction is None else prediction.upper,
-        alerts=[alert.alert_id for alert in maintenance.alerts],
-        reason=reason,
-    )
-    outputs.append(put_order(situation.twin_id, opened.document_id, order, "requested", situation.hub_time))
-    outputs.append(PlaceOrder(0, opened.document_id, order))
-    return msgspec.structs.replace(maintenance, number=number, order=opened)
-
-
-def _command(
-    maintenance: Maintenance,
-    twin_type: TwinType[Any],
-    rule: Rule,
-    reason: Reason,
-    situation: Situation,
-    outputs: list[Output],
-) -> Maintenance:
-    """Give the command of a rule, as far as its guard rails let it."""
-    row = command_of(twin_type, rule.command)
-    assert row is not None, f"rule {rule.name} of {twin_type.name} gives a command that has no row"
-    last = maintenance.given.get(row.name)
-    if last is not None and situation.time - last.time < row.least_interval_seconds:
-        return maintenance
-    wanted = None if row.argument is None else row.argument(situation.state)
-    if row.argument is not None and (wanted is None or not math.isfinite(wanted)):
-        return maintenance
-    argument = None if wanted is None else min(row.high, max(row.low, wanted))
-    alert = _watch(maintenance, rule).alert
-    assert alert is not None
-    if (
-        last is not None
-        and argument is not None
-        and last.time >= alert.raised.timestamp()
-        and abs(argument - last.argument) <= SAME_ARGUMENT * abs(argument)
-    ):
-        return maintenance  # the device was told for this alert, and there is nothing more to ask for
-    number = maintenance.number + 1
-    stopped_by = maintenance.edits.get(row.override)
-    operation = Operation(
-        operation_id=f"auto-{rule.name}-{number}",
-        kind="command",
-        name=row.name,
-        request=argument,
-        caller=f"rule:{rule.name}",
-        status=OperationStatus.PERSISTED,
-        requested=moment(situation.hub_time),
-        expires=moment(situation.hub_time + row.expires_after_seconds),
-        reason=reason,
-    )
-    if stopped_by is not None and stopped_by.value is False:
-        operation = msgspec.structs.replace(
-            operation,
-            status=OperationStatus.REFUSED,
-            detail=f"{row.override} was set to false by {stopped_by.author}: commands are given by hand only",
-        )
-        outputs.append(put_operation(situation.twin_id, operation, situation.hub_time))
-    else:
-        outputs += command_outputs(situation.twin_id, row, operation, situation.state_version)
-    given = {**maintenance.given, row.name: Given(situation.time, math.nan if argument is None else argument)}
-    return msgspec.structs.replace(maintenance, number=number, given=given)
 
 
 def command_of(twin_type: TwinType[Any], name: str) -> Command[Any] | None:

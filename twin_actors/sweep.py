@@ -4,6 +4,7 @@ A sweep goes through the shard in slices, each a record of its own with the twin
 sweep that is cut short is continued by the next tick, whoever owns the shard then.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,9 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from twin_actors.advisory import Situation, watch
 from twin_actors.commit import Twin
 from twin_actors.documents import Prediction
-from twin_actors.maintenance import Situation, watch
 from twin_actors.outputs import Output
 from twin_actors.shard import Shard
 from twin_actors.turn import decode_state
@@ -134,8 +135,9 @@ def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]
         group = [look for look in asking if look.twin_type.name == name]
         rows = model.predict(np.array([look.features for look in group], dtype=np.float64))
         for look, (estimate, lower, upper) in zip(group, rows.tolist(), strict=True):
-            time = look.twin.last_reading_time
-            predictions[look.twin.twin_id] = Prediction(estimate, lower, upper, model.name, time)
+            if math.isfinite(estimate) and math.isfinite(lower) and math.isfinite(upper):
+                time = look.twin.last_reading_time
+                predictions[look.twin.twin_id] = Prediction(estimate, lower, upper, model.name, time)
     return predictions
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from twin_actors.advisory import Situation, watch
 from twin_actors.asking import take
 from twin_actors.commit import Twin
 from twin_actors.errors import PartitionStopped, Rejected
-from twin_actors.maintenance import Situation, watch
 from twin_actors.messages import Envelope, Quality
 from twin_actors.outputs import Output
 from twin_actors.quality import judge, overall

@@ -8,8 +8,9 @@ import msgspec
 
 from tests.twin_actors.world import START
 from twin_actors import twin
+from twin_actors.advisory import Situation, watch
 from twin_actors.documents import Collection, Prediction
-from twin_actors.maintenance import Maintenance, Situation, watch
+from twin_actors.maintenance import Maintenance
 from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
 from twin_actors.sinks.tables import key_of
 from twin_actors.sinks.work_orders import canonical_json
