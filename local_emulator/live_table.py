@@ -304,10 +304,11 @@ def _events(events: Sequence[Event], width: int, zone: tzinfo | None) -> Text:
 
 
 def remaining(estimate: float | None, lower: float | None, upper: float | None) -> str:
-    """Return how long a machine will last, with bounds, in the unit that suits the estimate."""
+    """Return how long a machine will last, with bounds, in the unit that suits the longest of the three."""
     if estimate is None or not math.isfinite(estimate):
         return "-"
-    unit, factor = ("d", 1.0) if estimate >= 2.0 else ("h", 24.0) if estimate >= 2.0 / 24.0 else ("min", 1440.0)
+    longest = estimate if upper is None else max(estimate, upper)
+    unit, factor = ("d", 1.0) if longest >= 2.0 else ("h", 24.0) if longest >= 2.0 / 24.0 else ("min", 1440.0)
     bounds = ""
     if lower is not None and upper is not None:
         bounds = f" ({_rounded(lower * factor)}–{_rounded(upper * factor)})"  # noqa: RUF001  an en dash, as in print

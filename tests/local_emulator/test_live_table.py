@@ -174,8 +174,9 @@ def test_what_went_wrong_says_why() -> None:
         ((412.3, 300.0, 610.0), "412 d (300–610)"),  # noqa: RUF001  an en dash
         ((1243.0, 801.0, 12345.0), "1240 d (801–12300)"),  # noqa: RUF001  an en dash
         ((45.6, 30.2, 99.6), "46 d (30–100)"),  # noqa: RUF001  an en dash
-        ((1.5, 0.5, 3.0), "36 h (12–72)"),  # noqa: RUF001  an en dash
-        ((0.02, 0.0, 0.1), "29 min (0–144)"),  # noqa: RUF001  an en dash
+        ((0.065, 0.0, 18.0), "0.065 d (0–18)"),  # noqa: RUF001  an en dash
+        ((1.5, 0.5, 1.9), "36 h (12–46)"),  # noqa: RUF001  an en dash
+        ((0.02, 0.0, 0.08), "29 min (0–115)"),  # noqa: RUF001  an en dash
         ((0.0, 0.0, 0.0), "0 min (0–0)"),  # noqa: RUF001  an en dash
         ((5.0, None, None), "5 d"),
         ((None, None, None), "-"),
@@ -183,7 +184,7 @@ def test_what_went_wrong_says_why() -> None:
     ],
 )
 def test_remaining_life_has_few_digits(days: tuple[float | None, float | None, float | None], told: str) -> None:
-    """In the unit that suits the estimate."""
+    """In the unit that suits the longest."""
     assert remaining(*days) == told
 
 

@@ -128,7 +128,10 @@ async def acknowledge(ports: Ports, arguments: Namespace) -> Result:
 
 
 async def _get(ports: Ports, noun: Noun, arguments: Namespace) -> Document:
-    document = await ports.documents().get(noun.collection, arguments.twin, arguments.id)
+    document_id = arguments.id
+    if noun is WORK_ORDER:  # among the documents of its twin an order goes by the rest of its id
+        document_id = document_id.removeprefix(f"{arguments.twin}-")
+    document = await ports.documents().get(noun.collection, arguments.twin, document_id)
     if document is None:
         name = noun.name
         raise NotFound(f"twin {arguments.twin} has no {name} {arguments.id}; `{name} list` lists them")

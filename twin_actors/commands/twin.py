@@ -105,13 +105,13 @@ def _summary(twin: TwinView, registry: Registry) -> dict[str, object]:
 
 def _remaining(twin: TwinView) -> str | None:
     """Return the days that are left as people write them: estimate, and bounds in brackets."""
-    estimate, lower, upper = (twin.value(name) for name in (RUL, f"{RUL}Lower", f"{RUL}Upper"))
-    if not isinstance(estimate, int | float):
-        return None
-    bounds = (
-        f" ({lower:.3g} to {upper:.3g})" if isinstance(lower, int | float) and isinstance(upper, int | float) else ""
-    )
-    return f"{estimate:.3g}{bounds}"
+    days = [twin.value(name) for name in (RUL, f"{RUL}Lower", f"{RUL}Upper")]
+    told = [_few_digits(one) for one in days if isinstance(one, int | float)]
+    return f"{told[0]} ({told[1]} to {told[2]})" if len(told) == len(days) else None
+
+
+def _few_digits(days: float) -> str:
+    return f"{days:.2g}" if days < 100.0 else str(int(float(f"{days:.3g}")))
 
 
 async def show(ports: Ports, arguments: Namespace) -> Result:
