@@ -9,12 +9,13 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.identity.aio import DefaultAzureCredential
 
 from functions.http.sides import Sides
+from twin_actors.active import Ports
 from twin_actors.clock import SystemClock
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals.blob import BlobJournal
 from twin_actors.prognostics.model import rul_model
 from twin_actors.registry import load_registry
-from twin_actors.runtime import Ports, Runtime
+from twin_actors.runtime import Runtime
 from twin_actors.settings import Settings, read_settings
 from twin_actors.sinks import WorkOrders
 from twin_actors.sinks.device_commands import IotHubDevices

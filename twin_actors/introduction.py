@@ -27,7 +27,7 @@ async def introduce(
     strangers: Mapping[str, Sequence[Envelope | AddressedRequest]],
     graph: Graph,
     clock: Clock,
-    by_model: Mapping[str, TwinType[Any]],
+    types: Mapping[str, TwinType[Any]],
 ) -> Newcomers:
     """Find out who the unknown twins of a batch are.
 
@@ -36,9 +36,10 @@ async def introduce(
     strangers
         Twin id → its messages, and what apps ask of it.
     graph, clock
-    by_model
-        DTMI → twin type.
+    types
+        Name → twin type.
     """
+    by_model = {twin_type.model: twin_type for twin_type in types.values()}
     deadline = clock.elapsed() + PATIENCE_SECONDS
     limit = asyncio.Semaphore(READS_AT_ONCE)
 

@@ -11,106 +11,22 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from twin_actors.clock import Clock
-from twin_actors.commit import Commit, DeadLetter, OutboxEntry
+from twin_actors import intake
+from twin_actors.active import MAX_OUTBOX, Active, Ports
 from twin_actors.dispatch import Dispatch, Outcome
-from twin_actors.errors import Fenced, PartitionStopped, Rejected, TwinfoldError, Unavailable
-from twin_actors.fold import fold, numbered
-from twin_actors.gaps import GapReader
-from twin_actors.introduction import introduce
-from twin_actors.journals import ABSENT, Journal
-from twin_actors.mailbox import give_up, replays, sort
-from twin_actors.maintenance import put_operation
+from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError
+from twin_actors.journals import ABSENT
 from twin_actors.messages import KIND, Event, Kind
-from twin_actors.outbox import Receivers, deliver, letter_path
-from twin_actors.outputs import PutDocument, SendCommand
-from twin_actors.ownership import LIMITS, Limits, Owner, RecordTooLarge, restore
+from twin_actors.ownership import LIMITS, Limits, Owner, restore
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
-from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, WorkOrders
-from twin_actors.sweep import RulModels, sweep
 from twin_actors.twin import TwinType
-from twin_actors.watermark import Watermark, first_gap, unfolded
+from twin_actors.watermark import Watermark
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1024 * 1024
-"""Bodies folded into one record; a larger batch commits as several."""
-
-CONFIRM_AFTER_SECONDS = 3.0
-"""An owner that has not written for longer writes again before it sends anything, so that a
-process that wakes from a pause finds out whether it was replaced."""
-
-DELIVERY_SECONDS = 0.5
-LAGGING_DELIVERY_SECONDS = 0.1
-"""What one invocation spends on the graph, and what it spends while the partition lags: folding
-comes first. What is left waits for the next batch or tick."""
-
-LAG_SECONDS = 2.0
-"""A batch whose newest event is older than this is late."""
-
-SWEEP_SECONDS = 2.0
-"""What one invocation spends on sweeping its shard."""
-
-MAX_OUTBOX = 10_000
-"""Outputs that may wait before the partition is held: memory must not grow with an outage."""
-
 INSTANCE_PATCHES_PER_SECOND = 1000.0
 """What one Azure Digital Twins instance takes, for all shards together."""
-
-KNOWN_DONE = 5_000
-"""How many deliveries one record may confirm."""
-
-_letter_decoder = msgspec.msgpack.Decoder(DeadLetter)
-
-
-class Ports(msgspec.Struct, frozen=True):
-    """The outside world of a runtime."""
-
-    journal: Journal
-    graph: Graph
-    sender: MailboxSender
-    reader: GapReader
-    devices: Devices
-    documents: Documents
-    orders: WorkOrders
-    models: RulModels
-    clock: Clock
-
-
-class Active(msgspec.Struct):
-    """A partition that this process owns, as far as it knows.
-
-    Attributes
-    ----------
-    owner : Owner
-    projection : Projection
-    partition_count : int
-        Over which twins are spread.
-    dispatch : Dispatch
-    delivered, shown
-        Done since the last record, to be said in the next one.
-    told : list of PutDocument
-        What came of outputs since the last record, for apps.
-    tick_time : float
-        Of the newest tick that has not been followed by a sweep; 0 for none.
-    """
-
-    owner: Owner
-    projection: Projection
-    partition_count: int
-    dispatch: Dispatch
-    delivered: list[int] = []
-    shown: dict[str, int] = {}
-    told: list[PutDocument] = []
-    tick_time: float = 0.0
-
-    @property
-    def shard(self) -> Shard:
-        """The twins."""
-        return self.owner.shard
 
 
 class Runtime:
@@ -135,12 +51,10 @@ class Runtime:
         limits: Limits = LIMITS,
     ) -> None:
         self._types = types
-        self._by_model = {twin_type.model: twin_type for twin_type in types.values()}
         self._ports = ports
         self._new_id = new_id
         self._limits = limits
         self._active: dict[int, Active] = {}
-        self._receivers = Receivers(ports.journal, ports.sender, ports.documents, ports.orders)
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
 
@@ -170,11 +84,11 @@ class Runtime:
         async with self._alone(partition):
             active = self._active.get(partition) or await self._activate(partition, events)
             if len(active.shard.outbox) >= MAX_OUTBOX:
-                await self._drain(active)
-            await self._fold_all(active, events)
+                await active.drain()
+            await intake.take(active, events)
             if active.tick_time:
-                await self._sweep(active)
-            await self._send(active)
+                await active.sweep()
+            await active.send()
             assert active.shard.watermark is not None
             return active.shard.watermark
 
@@ -239,7 +153,7 @@ class Runtime:
         rate = INSTANCE_PATCHES_PER_SECOND / partition_count
         projection = Projection(ports.graph, ports.clock, self._types, rate)
         dispatch = Dispatch(ports.devices, ports.clock, lambda outcome: self._land(active, outcome))
-        active = Active(owner, projection, partition_count, dispatch)
+        active = Active(owner, projection, dispatch, ports, self._types, partition_count)
         self._active[partition] = active
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
@@ -269,218 +183,15 @@ class Runtime:
                 stored = await journal.read("partition-count")
         return now if stored is None else int(stored.data)
 
-    async def _fold_all(self, active: Active, events: Sequence[Event]) -> None:
-        """Fold what is above the watermark, holes first."""
-        assert active.shard.watermark is not None
-        fresh = unfolded(active.shard.watermark, events)
-        if fresh and first_gap(active.shard.watermark.sequence_number, fresh) and not await active.owner.is_current():
-            raise Fenced(f"partition {active.shard.partition}: our memory is older than the journal")
-        while fresh:
-            gap = first_gap(active.shard.watermark.sequence_number, fresh)
-            if gap is None:
-                await self._fold_chunks(active, fresh)
-                return
-            index, first, last = gap
-            await self._fold_chunks(active, fresh[:index])
-            await self._heal(active, first, last)
-            fresh = fresh[index:]
-
-    async def _heal(self, active: Active, first: int, last: int) -> None:
-        """Fold events that the trigger skipped, read from the hub itself."""
-        partition = active.shard.partition
-        while first <= last:
-            found = await self._ports.reader.read(partition, first, last)
-            upto = found[0].sequence_number if found else last + 1
-            if upto > first:
-                await self._lose(active, first, upto - 1)
-            if not found:
-                return
-            await self._fold_chunks(active, found, {"healed": len(found)})
-            log.warning("partition %d: %d events that the trigger skipped were read again", partition, len(found))
-            first = found[-1].sequence_number + 1
-
-    async def _lose(self, active: Active, first: int, last: int) -> None:
-        """Record that events are gone from the hub before they were folded."""
-        watermark = active.shard.watermark
-        assert watermark is not None
-        passed = msgspec.structs.replace(watermark, sequence_number=last)
-        await active.owner.append(
-            Commit(
-                append_id=active.owner.next_append_id(),
-                epoch=active.owner.epoch,
-                watermark=passed,
-                counts={"lost": last - first + 1},
-            )
-        )
-        log.error(
-            "partition %d: events %d to %d are lost: their retention ended before they were folded",
-            active.shard.partition,
-            first,
-            last,
-        )
-
-    async def _fold_chunks(
-        self, active: Active, events: Sequence[Event], counts: Mapping[str, int] | None = None
-    ) -> None:
-        """Fold contiguous events, as many to a record as fit."""
-        chunk: list[Event] = []
-        size = 0
-        for event in events:
-            if chunk and size + len(event.body) > CHUNK_BYTES:
-                await self._fold(active, chunk, counts)
-                chunk, size, counts = [], 0, None
-            chunk.append(event)
-            size += len(event.body)
-        if chunk:
-            await self._fold(active, chunk, counts)
-
-    async def _fold(self, active: Active, events: Sequence[Event], counts: Mapping[str, int] | None) -> None:
-        """Fold contiguous events into one record; into two where it would be too large."""
-        shard = active.shard
-        mail = sort(events, shard, active.partition_count, await self._replayed(shard, events))
-        strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
-        newcomers = await introduce(strangers, self._ports.graph, self._ports.clock, self._by_model)
-        last = events[-1]
-        assert shard.watermark is not None
-        newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
-        watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
-        try:
-            await self._commit(active, fold(mail, shard, self._types, newcomers, watermark), counts)
-        except RecordTooLarge as error:
-            if len(events) > 1:
-                half = len(events) // 2
-                await self._fold(active, events[:half], counts)
-                await self._fold(active, events[half:], None)
-                return
-            give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
-            await self._commit(active, fold(mail, shard, self._types, newcomers, watermark), counts)
-        if mail.tick_time is not None:
-            active.tick_time = max(active.tick_time, mail.tick_time)
-            active.projection.unpark()
-
-    async def _sweep(self, active: Active) -> None:
-        """Sweep the shard, a record a slice, as far as there is time; the next tick goes on."""
-        shard, now, active.tick_time = active.shard, active.tick_time, 0.0
-        deadline = self._ports.clock.elapsed() + SWEEP_SECONDS
-        while True:
-            part = sweep(shard, self._types, self._ports.models, now)
-            if part.twins or part.swept != shard.swept:
-                outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
-                draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
-                await self._commit(active, msgspec.structs.replace(draft, swept=part.swept))
-            if not part.swept or self._ports.clock.elapsed() >= deadline:
-                return
-
-    async def _commit(self, active: Active, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
-        """Append what was folded, with more counts and what is known delivered."""
-        delivered = active.delivered[:KNOWN_DONE]
-        shown = list(active.shown.items())[:KNOWN_DONE]
-        last_number = draft.outbox[-1].number if draft.outbox else active.shard.last_number
-        told = numbered(active.told, last_number)
-        await active.owner.append(
-            msgspec.structs.replace(
-                draft,
-                append_id=active.owner.next_append_id(),
-                epoch=active.owner.epoch,
-                delivered=delivered,
-                shown=shown,
-                outbox=[*draft.outbox, *told],
-                counts={**draft.counts, **(counts or {})},
-            )
-        )
-        del active.delivered[: len(delivered)]
-        del active.told[: len(told)]
-        for twin_id, _ in shown:
-            del active.shown[twin_id]
-
-    async def _replayed(self, shard: Shard, events: Sequence[Event]) -> dict[str, DeadLetter]:
-        """Fetch the bodies of the dead letters that are to be replayed."""
-        letters: dict[str, DeadLetter] = {}
-        for letter_id in replays(events, shard):
-            waiting = shard.kept_letter(letter_id)
-            if waiting is not None:
-                letters[letter_id] = waiting.letter
-                continue
-            stored = await self._ports.journal.read(letter_path(letter_id))
-            if stored is None:
-                continue
-            try:
-                letters[letter_id] = _letter_decoder.decode(stored.data)
-            except msgspec.DecodeError as error:
-                log.error("dead letter %s cannot be read and stays open: %s", letter_id, error)  # noqa: TRY400  no bug
-        return letters
-
-    async def _send(self, active: Active) -> None:
-        """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
-        await self._deliver_outbox(active)
-        await self._confirm(active)
-        assert active.shard.watermark is not None
-        is_lagging = self._ports.clock.now() - active.shard.watermark.enqueued_time > LAG_SECONDS
-        budget = LAGGING_DELIVERY_SECONDS if is_lagging else DELIVERY_SECONDS
-        active.shown.update(await active.projection.show(active.shard, budget, active.shown))
-        held_back = active.projection.held_back_seconds(active.shard, active.shown)
-        if held_back and not is_lagging:
-            # The graph takes ten updates a second of a twin. Nothing may come after this batch, and its values
-            # must not stay unseen until the next tick.
-            await self._ports.clock.sleep(held_back)
-            await self._confirm(active)
-            active.shown.update(await active.projection.show(active.shard, budget, active.shown))
-        if active.owner.is_snapshot_due:
-            try:
-                await active.owner.publish_snapshot()
-            except Unavailable as error:
-                log.warning("partition %d: no snapshot now: %s", active.shard.partition, error)
-
-    async def _drain(self, active: Active) -> None:
-        """Deliver what waits before more is folded.
-
-        Raises
-        ------
-        Unavailable
-            Too much still waits.
-        """
-        await self._deliver_outbox(active)
-        waiting = len(active.shard.outbox) - len(active.delivered)
-        if waiting >= MAX_OUTBOX:
-            raise Unavailable(f"partition {active.shard.partition}: {waiting} outputs wait, nothing more is folded")
-
-    async def _deliver_outbox(self, active: Active) -> None:
-        """Deliver committed outputs that are not known delivered."""
-        shard, delivered, now = active.shard, set(active.delivered), self._ports.clock.now()
-        pending = [entry for number, entry in shard.outbox.items() if number not in delivered]
-        if not pending:
-            return
-        await self._confirm(active)
-        for expired in active.dispatch.start(entry for entry in pending if isinstance(entry, SendCommand)):
-            self._note(active, expired)
-        delivery = await deliver(pending, shard.partition, self._receivers, now)
-        active.delivered += delivery.done
-        active.told += delivery.told
-        if delivery.fault is not None:
-            log.warning("partition %d: some of %d outputs wait: %s", shard.partition, len(pending), delivery.fault)
-        if active.told:
-            await self._commit(active, Commit(append_id="", epoch=0, watermark=shard.watermark))
-            await self._deliver_outbox(active)
-
-    def _note(self, active: Active, outcome: Outcome) -> None:
-        """Remember what came of a command, for the next record."""
-        active.delivered.append(outcome.number)
-        active.told.append(put_operation(outcome.twin_id, outcome.operation, self._ports.clock.now()))
-
     async def _land(self, active: Active, outcome: Outcome) -> None:
         """Commit what came of a command, and send the device's next."""
         partition = active.shard.partition
         try:
             async with self._alone(partition):
                 if self._active.get(partition) is active:  # else the next owner sends it again, and the device knows it
-                    self._note(active, outcome)
+                    active.note(outcome)
                     active.dispatch.noted(outcome)
-                    await self._commit(active, Commit(append_id="", epoch=0, watermark=active.shard.watermark))
-                    await self._deliver_outbox(active)
+                    await active.record()
+                    await active.deliver_outbox()
         except TwinfoldError as error:
             log.warning("partition %d: the outcome of a command is not committed: %s", partition, error)
-
-    async def _confirm(self, active: Active) -> None:
-        """Find out whether we still own the partition, if we have not written for a while."""
-        if active.owner.seconds_since_confirmed > CONFIRM_AFTER_SECONDS:
-            await self._commit(active, Commit(append_id="", epoch=0, watermark=active.shard.watermark))

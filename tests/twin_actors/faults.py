@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from tests.twin_actors.world import TYPES, World
+from twin_actors.active import Ports
 from twin_actors.errors import TwinfoldError, Unanswered, Unavailable
-from twin_actors.runtime import Ports
 from twin_actors.twin import TwinType
 
 

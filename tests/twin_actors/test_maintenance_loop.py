@@ -23,10 +23,11 @@ from tests.twin_actors.kettle import (
     work_orders,
 )
 from tests.twin_actors.world import START, World, balance, same
+from twin_actors.active import SWEEP_SECONDS
 from twin_actors.documents import Collection, OperationStatus, Priority
 from twin_actors.errors import Rejected, Unavailable
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, submit
-from twin_actors.runtime import SWEEP_SECONDS, Runtime
+from twin_actors.runtime import Runtime
 from twin_actors.sinks import Answer, DeviceCommand, Refused
 from twin_actors.sweep import SLICE_TWINS
 

@@ -189,7 +189,7 @@ def whatever_a_device_sends_is_folded(twin_type: TwinType[Any], interface: Inter
 
 def unknown_fields_are_rejected(twin_type: TwinType[Any]) -> None:
     """A state of a newer version is not silently cut down."""
-    stored = msgspec.to_builtins(twin_type.state())
+    stored = msgspec.msgpack.decode(encode(twin_type.state()))
     wider = [*stored, 0] if isinstance(stored, list) else {**stored, "fieldOfTheFuture": 0}
     with pytest.raises(msgspec.ValidationError):
         msgspec.msgpack.decode(encode(wider), type=twin_type.state)

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from twin_actors.active import Ports
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
 from twin_actors.journals import Journal
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import Event, Reading
 from twin_actors.ownership import restore
-from twin_actors.runtime import Ports, Runtime
+from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
 from twin_actors.sinks.memory import MemoryDevices, MemoryDocuments, MemoryGraph, MemoryWorkOrders

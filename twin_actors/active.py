@@ -1,0 +1,218 @@
+"""A partition that this process owns: commits, and delivers what is committed."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from twin_actors.clock import Clock
+from twin_actors.commit import Commit, OutboxEntry
+from twin_actors.dispatch import Dispatch, Outcome
+from twin_actors.errors import Unavailable
+from twin_actors.fold import numbered
+from twin_actors.gaps import GapReader
+from twin_actors.journals import Journal
+from twin_actors.maintenance import put_operation
+from twin_actors.outbox import Receivers, deliver
+from twin_actors.outputs import PutDocument, SendCommand
+from twin_actors.ownership import Owner
+from twin_actors.projection import Projection
+from twin_actors.shard import Shard
+from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, WorkOrders
+from twin_actors.sweep import RulModels, sweep
+from twin_actors.twin import TwinType
+
+log = logging.getLogger(__name__)
+
+CONFIRM_AFTER_SECONDS = 3.0
+"""An owner that has not written for longer writes again before it sends anything, so that a
+process that wakes from a pause finds out whether it was replaced."""
+
+DELIVERY_SECONDS = 0.5
+LAGGING_DELIVERY_SECONDS = 0.1
+"""What one invocation spends on the graph, and what it spends while the partition lags: folding
+comes first. What is left waits for the next batch or tick."""
+
+LAG_SECONDS = 2.0
+"""A batch whose newest event is older than this is late."""
+
+SWEEP_SECONDS = 2.0
+"""What one invocation spends on sweeping its shard."""
+
+MAX_OUTBOX = 10_000
+"""Outputs that may wait before the partition is held: memory must not grow with an outage."""
+
+KNOWN_DONE = 5_000
+"""How many deliveries one record may confirm."""
+
+TOLD_BYTES = 1024 * 1024
+"""How much one record may say of what came of outputs, so that it fits one append."""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The outside world of a runtime."""
+
+    journal: Journal
+    graph: Graph
+    sender: MailboxSender
+    reader: GapReader
+    devices: Devices
+    documents: Documents
+    orders: WorkOrders
+    models: RulModels
+    clock: Clock
+
+    @property
+    def receivers(self) -> Receivers:
+        """Those who take outputs."""
+        return Receivers(self.journal, self.sender, self.documents, self.orders)
+
+
+class Active(msgspec.Struct):
+    """A partition that this process owns, as far as it knows.
+
+    Attributes
+    ----------
+    owner : Owner
+    projection : Projection
+    dispatch : Dispatch
+    ports : Ports
+    types : Mapping
+        Name → twin type.
+    partition_count : int
+        Over which twins are spread.
+    delivered, shown
+        Done since the last record, to be said in the next one.
+    told : list of PutDocument
+        What came of outputs since the last record, for apps.
+    tick_time : float
+        Of the newest tick that has not been followed by a sweep; 0 for none.
+    """
+
+    owner: Owner
+    projection: Projection
+    dispatch: Dispatch
+    ports: Ports
+    types: Mapping[str, TwinType[Any]]
+    partition_count: int
+    delivered: list[int] = []
+    shown: dict[str, int] = {}
+    told: list[PutDocument] = []
+    tick_time: float = 0.0
+
+    @property
+    def shard(self) -> Shard:
+        """The twins."""
+        return self.owner.shard
+
+    async def sweep(self) -> None:
+        """Sweep the shard, a record a slice, as far as there is time; the next tick goes on."""
+        shard, now, self.tick_time = self.shard, self.tick_time, 0.0
+        deadline = self.ports.clock.elapsed() + SWEEP_SECONDS
+        while True:
+            part = sweep(shard, self.types, self.ports.models, now)
+            if part.twins or part.swept != shard.swept:
+                outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
+                draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
+                await self.commit(msgspec.structs.replace(draft, swept=part.swept))
+            if not part.swept or self.ports.clock.elapsed() >= deadline:
+                return
+
+    async def commit(self, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
+        """Append what was folded, with more counts and what is known delivered."""
+        delivered = self.delivered[:KNOWN_DONE]
+        shown = list(self.shown.items())[:KNOWN_DONE]
+        last_number = draft.outbox[-1].number if draft.outbox else self.shard.last_number
+        told = numbered(self._told_now(), last_number)
+        await self.owner.append(
+            msgspec.structs.replace(
+                draft,
+                append_id=self.owner.next_append_id(),
+                epoch=self.owner.epoch,
+                delivered=delivered,
+                shown=shown,
+                outbox=[*draft.outbox, *told],
+                counts={**draft.counts, **(counts or {})},
+            )
+        )
+        del self.delivered[: len(delivered)]
+        del self.told[: len(told)]
+        for twin_id, _ in shown:
+            del self.shown[twin_id]
+
+    def _told_now(self) -> list[PutDocument]:
+        """Return what came of outputs, as much as a record should say."""
+        size, count = 0, 0
+        for entry in self.told:
+            size += len(entry.document.body)
+            if count and size > TOLD_BYTES:
+                break
+            count += 1
+        return self.told[:count]
+
+    async def record(self) -> None:
+        """Append what is known delivered and what came of outputs."""
+        await self.commit(Commit(append_id="", epoch=0, watermark=self.shard.watermark))
+
+    async def send(self) -> None:
+        """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
+        await self.deliver_outbox()
+        await self._confirm()
+        assert self.shard.watermark is not None
+        is_lagging = self.ports.clock.now() - self.shard.watermark.enqueued_time > LAG_SECONDS
+        budget = LAGGING_DELIVERY_SECONDS if is_lagging else DELIVERY_SECONDS
+        self.shown.update(await self.projection.show(self.shard, budget, self.shown))
+        held_back = self.projection.held_back_seconds(self.shard, self.shown)
+        if held_back and not is_lagging:
+            # The graph takes ten updates a second of a twin. Nothing may come after this batch, and its values
+            # must not stay unseen until the next tick.
+            await self.ports.clock.sleep(held_back)
+            await self._confirm()
+            self.shown.update(await self.projection.show(self.shard, budget, self.shown))
+        if self.owner.is_snapshot_due:
+            try:
+                await self.owner.publish_snapshot()
+            except Unavailable as error:
+                log.warning("partition %d: no snapshot now: %s", self.shard.partition, error)
+
+    async def drain(self) -> None:
+        """Deliver what waits before more is folded.
+
+        Raises
+        ------
+        Unavailable
+            Too much still waits.
+        """
+        await self.deliver_outbox()
+        waiting = len(self.shard.outbox) - len(self.delivered)
+        if waiting >= MAX_OUTBOX:
+            raise Unavailable(f"partition {self.shard.partition}: {waiting} outputs wait, nothing more is folded")
+
+    async def deliver_outbox(self) -> None:
+        """Deliver committed outputs that are not known delivered."""
+        shard, delivered, now = self.shard, set(self.delivered), self.ports.clock.now()
+        pending = [entry for number, entry in shard.outbox.items() if number not in delivered]
+        if not pending:
+            return
+        await self._confirm()
+        for expired in self.dispatch.start(entry for entry in pending if isinstance(entry, SendCommand)):
+            self.note(expired)
+        delivery = await deliver(pending, shard.partition, self.ports.receivers, now)
+        self.delivered += delivery.done
+        self.told += delivery.told
+        if delivery.fault is not None:
+            log.warning("partition %d: some of %d outputs wait: %s", shard.partition, len(pending), delivery.fault)
+        if self.told:
+            await self.record()
+            await self.deliver_outbox()
+
+    def note(self, outcome: Outcome) -> None:
+        """Remember what came of a command, for the next record."""
+        self.delivered.append(outcome.number)
+        self.told.append(put_operation(outcome.twin_id, outcome.operation, self.ports.clock.now()))
+
+    async def _confirm(self) -> None:
+        """Find out whether we still own the partition, if we have not written for a while."""
+        if self.owner.seconds_since_confirmed > CONFIRM_AFTER_SECONDS:
+            await self.record()

@@ -1,0 +1,139 @@
+"""A batch on its way into the journal: skip what is folded, heal gaps, fold the rest in as few records as fit."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from twin_actors.active import Active
+from twin_actors.commit import Commit, DeadLetter
+from twin_actors.errors import Fenced, Rejected
+from twin_actors.fold import fold
+from twin_actors.introduction import introduce
+from twin_actors.mailbox import give_up, replays, sort
+from twin_actors.messages import Event
+from twin_actors.outbox import letter_path
+from twin_actors.ownership import RecordTooLarge
+from twin_actors.watermark import Watermark, first_gap, unfolded
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1024 * 1024
+"""Bodies folded into one record; a larger batch commits as several."""
+
+_letter_decoder = msgspec.msgpack.Decoder(DeadLetter)
+
+
+async def take(active: Active, events: Sequence[Event]) -> None:
+    """Fold what is above the watermark, holes first."""
+    assert active.shard.watermark is not None
+    fresh = unfolded(active.shard.watermark, events)
+    if fresh and first_gap(active.shard.watermark.sequence_number, fresh) and not await active.owner.is_current():
+        raise Fenced(f"partition {active.shard.partition}: our memory is older than the journal")
+    while fresh:
+        gap = first_gap(active.shard.watermark.sequence_number, fresh)
+        if gap is None:
+            await _fold_chunks(active, fresh)
+            return
+        index, first, last = gap
+        await _fold_chunks(active, fresh[:index])
+        await _heal(active, first, last)
+        fresh = fresh[index:]
+
+
+async def _heal(active: Active, first: int, last: int) -> None:
+    """Fold events that the trigger skipped, read from the hub itself."""
+    partition = active.shard.partition
+    while first <= last:
+        found = await active.ports.reader.read(partition, first, last)
+        upto = found[0].sequence_number if found else last + 1
+        if upto > first:
+            await _lose(active, first, upto - 1)
+        if not found:
+            return
+        await _fold_chunks(active, found, {"healed": len(found)})
+        log.warning("partition %d: %d events that the trigger skipped were read again", partition, len(found))
+        first = found[-1].sequence_number + 1
+
+
+async def _lose(active: Active, first: int, last: int) -> None:
+    """Record that events are gone from the hub before they were folded."""
+    watermark = active.shard.watermark
+    assert watermark is not None
+    passed = msgspec.structs.replace(watermark, sequence_number=last)
+    await active.owner.append(
+        Commit(
+            append_id=active.owner.next_append_id(),
+            epoch=active.owner.epoch,
+            watermark=passed,
+            counts={"lost": last - first + 1},
+        )
+    )
+    log.error(
+        "partition %d: events %d to %d are lost: their retention ended before they were folded",
+        active.shard.partition,
+        first,
+        last,
+    )
+
+
+async def _fold_chunks(active: Active, events: Sequence[Event], counts: Mapping[str, int] | None = None) -> None:
+    """Fold contiguous events, as many to a record as fit."""
+    chunk: list[Event] = []
+    size = 0
+    for event in events:
+        if chunk and size + len(event.body) > CHUNK_BYTES:
+            await _fold(active, chunk, counts)
+            chunk, size, counts = [], 0, None
+        chunk.append(event)
+        size += len(event.body)
+    if chunk:
+        await _fold(active, chunk, counts)
+
+
+async def _fold(active: Active, events: Sequence[Event], counts: Mapping[str, int] | None) -> None:
+    """Fold contiguous events into one record; into two where it would be too large."""
+    shard = active.shard
+    mail = sort(events, shard, active.partition_count, await _replayed(active, events))
+    strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
+    newcomers = await introduce(
+        strangers,
+        active.ports.graph,
+        active.ports.clock,
+        {twin_type.model: twin_type for twin_type in active.types.values()},
+    )
+    last = events[-1]
+    assert shard.watermark is not None
+    newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
+    watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
+    try:
+        await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
+    except RecordTooLarge as error:
+        if len(events) > 1:
+            half = len(events) // 2
+            await _fold(active, events[:half], counts)
+            await _fold(active, events[half:], None)
+            return
+        give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
+        await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
+    if mail.tick_time is not None:
+        active.tick_time = max(active.tick_time, mail.tick_time)
+        active.projection.unpark()
+
+
+async def _replayed(active: Active, events: Sequence[Event]) -> dict[str, DeadLetter]:
+    """Fetch the bodies of the dead letters that are to be replayed."""
+    letters: dict[str, DeadLetter] = {}
+    for letter_id in replays(events, active.shard):
+        waiting = active.shard.kept_letter(letter_id)
+        if waiting is not None:
+            letters[letter_id] = waiting.letter
+            continue
+        stored = await active.ports.journal.read(letter_path(letter_id))
+        if stored is None:
+            continue
+        try:
+            letters[letter_id] = _letter_decoder.decode(stored.data)
+        except msgspec.DecodeError as error:
+            log.error("dead letter %s cannot be read and stays open: %s", letter_id, error)  # noqa: TRY400  no bug
+    return letters
