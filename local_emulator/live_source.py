@@ -13,7 +13,7 @@ from azure.data.tables.aio import TableServiceClient
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 from local_emulator.emulator import CONSUMER_GROUP, MAILBOX, Emulator
-from local_emulator.live_table import Happened, Row, happened
+from local_emulator.live_events import Happened, Row, happened
 
 RATE_WINDOW = 10
 """Samples over which the events a second are counted."""

@@ -8,8 +8,8 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local_emulator.azurite import Azurite
+from local_emulator.live_events import Happened
 from local_emulator.live_source import recent
-from local_emulator.live_table import Happened
 from twin_actors.documents import (
     Alert,
     Collection,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local_emulator.live_table import COLUMNS, Happened, happened, picture, remaining, wear_caption
+from local_emulator.live_events import Happened, happened
+from local_emulator.live_table import COLUMNS, picture, remaining, wear_caption
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 TITLE = "2 twins · lag 0 events · 2 events/s"
