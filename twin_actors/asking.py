@@ -1,11 +1,12 @@
 """What becomes of an app's request when its twin folds it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
-from twin_actors.documents import Collection, Edit, OperationStatus, PropertyValue, document_of, moment
+from twin_actors import documents
+from twin_actors.documents import Edit, OperationStatus, PropertyValue, document_of, moment
 from twin_actors.maintenance import (
     Maintenance,
     ManualValue,
@@ -96,26 +97,61 @@ def _edit(
 ) -> tuple[Maintenance, list[Output]]:
     edits = dict(maintenance.edits)
     for name, value in request.changes.items():
-        edits[name] = ManualValue(value, request.caller, request.requested)
+        edits[name] = ManualValue(value, request.caller, request.requested, is_shown=False)
     if len(edits) > MAX_EDITS:
         detail = f"people have set {len(maintenance.edits)} properties, at most {MAX_EDITS} are kept"
         return maintenance, [refused(twin_id, request, detail, request.requested)]
-    outputs: list[Output] = []
-    for name, value in request.changes.items():
-        is_shown, detail = (False, "taken away") if value is None else resolve(name, twin_type, sensed)
-        edit = Edit(
-            property=name,
-            value=value,
-            author=request.caller,
-            time=moment(request.requested),
-            is_shown=is_shown,
-            detail=detail,
-        )
-        status = "shown" if is_shown else "kept" if value is not None else "removed"
-        document = document_of(twin_id, name, status, request.requested, edit)
-        outputs.append(PutDocument(0, Collection.EDITS, document))
+    changed = msgspec.structs.replace(maintenance, edits=edits)
+    changed, outputs = resolve_edits(changed, twin_type, twin_id, sensed, request.changes)
     outputs.append(put_operation(twin_id, operation_of(request, OperationStatus.PERSISTED), request.requested))
-    return msgspec.structs.replace(maintenance, edits=edits), outputs
+    return changed, outputs
+
+
+def resolve_edits(
+    maintenance: Maintenance,
+    twin_type: TwinType[Any],
+    twin_id: str,
+    sensed: Mapping[str, PropertyValue | None],
+    told: Collection[str] = (),
+) -> tuple[Maintenance, list[Output]]:
+    """Decide which of people's values are shown beside what the device says now.
+
+    Parameters
+    ----------
+    maintenance, twin_type, twin_id
+    sensed
+        What the twin's type shows of its state.
+    told
+        Properties of which apps are told in any case; of others only where the decision has changed.
+
+    Returns
+    -------
+    Maintenance
+        The same object where no decision has changed.
+    list of Output
+    """
+    outputs: list[Output] = []
+    edits = dict(maintenance.edits)
+    for name, edit in maintenance.edits.items():
+        is_shown, detail = (False, "taken away") if edit.value is None else resolve(name, twin_type, sensed)
+        if is_shown == edit.is_shown and name not in told:
+            continue
+        edits[name] = msgspec.structs.replace(edit, is_shown=is_shown)
+        outputs.append(_put_edit(twin_id, name, edits[name], detail))
+    return (msgspec.structs.replace(maintenance, edits=edits) if outputs else maintenance), outputs
+
+
+def _put_edit(twin_id: str, name: str, edit: ManualValue, detail: str) -> PutDocument:
+    body = Edit(
+        property=name,
+        value=edit.value,
+        author=edit.author,
+        time=moment(edit.time),
+        is_shown=edit.is_shown,
+        detail=detail,
+    )
+    status = "removed" if edit.value is None else "shown" if edit.is_shown else "kept"
+    return PutDocument(0, documents.Collection.EDITS, document_of(twin_id, name, status, edit.time, body))
 
 
 def resolve(name: str, twin_type: TwinType[Any], sensed: Mapping[str, PropertyValue | None]) -> tuple[bool, str]:

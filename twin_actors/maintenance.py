@@ -64,6 +64,7 @@ class ManualValue(msgspec.Struct, frozen=True, array_like=True):
     value: PropertyValue | None
     author: str
     time: float
+    is_shown: bool
 
 
 class Maintenance(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from twin_actors.asking import resolve
 from twin_actors.clock import Clock
 from twin_actors.commit import Twin
 from twin_actors.errors import Unanswered, Unavailable
@@ -44,7 +43,7 @@ def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, Property
         common["lastReadingTime"] = datetime.fromtimestamp(twin.last_reading_time, UTC).isoformat()
     shown = dict(twin_type.properties(decode_state(twin, twin_type)))
     for name, edit in twin.maintenance.edits.items():
-        if resolve(name, twin_type, shown)[0]:
+        if edit.is_shown or (edit.value is None and shown.get(name) is None):
             shown[name] = edit.value
     return {**shown, **common, **shown_maintenance(twin.maintenance, twin_type)}
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from twin_actors.advisory import Situation, watch
-from twin_actors.asking import take
+from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.messages import Envelope, Quality
@@ -265,7 +265,10 @@ def _turn(
             maintenance, left = watch(maintenance, twin_type, situation)
             outputs += left
     encoded, state = _encoded(twin_type, state)
-    _shown(twin_type, state)
+    shown = _shown(twin_type, state)
+    if maintenance.edits:
+        maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
+        outputs += left
     return (
         state,
         msgspec.structs.replace(

@@ -26,9 +26,10 @@ from tests.twin_actors.world import START, World, balance, same
 from twin_actors.active import SWEEP_SECONDS
 from twin_actors.documents import Collection, OperationStatus, Priority
 from twin_actors.errors import Rejected, Unavailable
+from twin_actors.ownership import Limits
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, submit
 from twin_actors.runtime import Runtime
-from twin_actors.sinks import Answer, DeviceCommand, Refused
+from twin_actors.sinks import Answer, DeviceCommand, GraphTwin, Refused
 from twin_actors.sweep import SLICE_TWINS
 
 ONE = "kettle-1"
@@ -336,9 +337,24 @@ class TestRequests:
         assert (shown["temperature"], shown["place"], shown["note"]) == (20.0, "cellar", "old")
         kept = {one.document_id: one.status for one in await documents(world, Collection.EDITS)}
         assert kept == {"temperature": "kept", "place": "shown", "note": "shown"}
+        await hear(world, runtime, reading(ONE, 1, temperature=21.0), at=1)
+        assert world.graph.twins[ONE].properties["temperature"] == 21.0
         away = EditRequest(operation_id="f", caller="ann", changes={"note": None}, requested=START)
         await hear(world, runtime, asked(ONE, away), at=1)
         assert "note" not in world.graph.twins[ONE].properties
+
+    async def test_a_device_that_begins_to_tell_takes_over(self, world: World, runtime: Runtime) -> None:
+        """A person's value stands in until then; apps see that it no longer is the one shown."""
+        world.graph.twins[ONE] = GraphTwin(TYPE.model, "by hand", {})
+        edit = EditRequest(operation_id="e", caller="ann", changes={"temperature": 12.0}, requested=START)
+        await hear(world, runtime, asked(ONE, edit))
+        assert world.graph.twins[ONE].properties["temperature"] == 12.0
+        (document,) = await documents(world, Collection.EDITS)
+        assert document.status == "shown"
+        await hear(world, runtime, reading(ONE, 1, temperature=21.0), at=1)
+        assert world.graph.twins[ONE].properties["temperature"] == 21.0
+        (document,) = await documents(world, Collection.EDITS)
+        assert document.status == "kept"
 
     async def test_submitting_twice_is_submitting_once(self, world: World, runtime: Runtime) -> None:
         """The second caller is told how far the first has come."""
@@ -422,6 +438,19 @@ class TestSweep:
         await hear(world, runtime, tick(), at=30)  # its record says what was delivered
         assert (shard.swept, shard.outbox) == ("", {})
         assert same(await world.restored(0), shard)
+
+    async def test_a_thousand_orders_at_once(self) -> None:
+        """What came of them is more than one record can say."""
+        world = kettles(0)
+        runtime = world.runtime(TYPES, limits=Limits(frame_bytes=1_500_000))
+        fleet = [f"kettle-{number}" for number in range(1000)]
+        for at in (0, 15):
+            readings = (reading(one, at, temperature=20.0, scale=95.0 + at) for one in fleet)
+            await hear(world, runtime, *readings, tick(), at=at)
+        await hear(world, runtime, tick(), at=30)
+        await hear(world, runtime, tick(), at=45)
+        statuses = {one.status for one in await documents(world, Collection.WORK_ORDERS)}
+        assert (len(world.orders.orders), statuses) == (1000, {"placed"})
 
     async def test_a_sweep_that_is_cut_short_goes_on(self) -> None:
         """With the next tick, by whoever owns the shard then."""
