@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 type _Column = npt.NDArray[np.float64]
 
+__pyx_capi__: dict[str, object]
 __test__: dict[str, str]
 
 REFERENCE_PUMP: PumpNameplate

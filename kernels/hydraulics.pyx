@@ -137,7 +137,7 @@ REFERENCE_PUMP = PumpNameplate(
 )
 
 
-cdef inline double ratio(double numerator, double denominator) noexcept nogil:
+cdef double ratio(double numerator, double denominator) noexcept nogil:
     """Quotient, NaN where it is not a finite number."""
     cdef double value
     if denominator == 0.0:
@@ -150,7 +150,7 @@ cdef inline bint is_water(double temperature) noexcept nogil:
     return COLDEST <= temperature <= HOTTEST
 
 
-cdef inline double water_density(double temperature) noexcept nogil:
+cdef double water_density(double temperature) noexcept nogil:
     """Saturated liquid density [kg/m³], [2] equation (2)."""
     cdef double tau, third
     if not is_water(temperature):
@@ -200,7 +200,7 @@ cdef inline double water_vapour_pressure(double temperature) noexcept nogil:
     )
 
 
-cdef inline bint is_curve(double shutoff, double slope, double coefficient, double exponent) noexcept nogil:
+cdef bint is_curve(double shutoff, double slope, double coefficient, double exponent) noexcept nogil:
     return (
         isfinite(shutoff) and shutoff > 0.0 and isfinite(slope) and slope >= 0.0
         and isfinite(coefficient) and coefficient >= 0.0 and slope + coefficient > 0.0
@@ -208,7 +208,7 @@ cdef inline bint is_curve(double shutoff, double slope, double coefficient, doub
     )
 
 
-cdef inline double head_at(
+cdef double head_at(
     double ratio_, double flow, double shutoff, double slope, double coefficient, double exponent
 ) noexcept nogil:
     """Equation (1), at any flow."""
@@ -253,7 +253,7 @@ cdef inline double efficiency_at(
     return best_efficiency * q * (2.0 - q) if q < 2.0 else NAN
 
 
-cdef inline double shaft_power_at(
+cdef double shaft_power_at(
     double head, double density, double speed, double flow,
     double rated_speed, double best_flow, double best_efficiency,
 ) noexcept nogil:
@@ -397,7 +397,7 @@ cdef inline double balance_at(
     )
 
 
-cdef inline double balanced_flow(
+cdef double balanced_flow(
     double n, double shutoff, double slope, double coefficient, double exponent,
     double static, double resistance, double resistance_exponent,
 ) noexcept nogil:

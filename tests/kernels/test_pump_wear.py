@@ -85,7 +85,9 @@ def naive_worn(
     }
 
 
-@given(speeds, temperatures, st.tuples(static_heads, resistances), st.tuples(st.floats(0.0, 0.9), parts, parts), effects)
+@given(
+    speeds, temperatures, st.tuples(static_heads, resistances), st.tuples(st.floats(0.0, 0.9), parts, parts), effects
+)
 def test_equals_the_naive_twin(
     ratio: float, temperature: float, system: tuple[float, float], wear: tuple[float, ...], effect: WearEffects
 ) -> None:

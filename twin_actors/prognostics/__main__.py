@@ -1,7 +1,7 @@
 """Trains and tries RUL models.
 
-    python -m twin_actors.prognostics train pump       # three minutes on one core; writes types/pump/rul.json
-    python -m twin_actors.prognostics evaluate pump    # tries the RUL model that is there on a fleet outside training
+    python -m twin_actors.prognostics train pump       # a minute or two on one core; writes types/pump/rul.json
+    python -m twin_actors.prognostics evaluate pump    # tries the RUL model that is there, on a fleet outside training
 
 The same command gives the same model. A twin type that has one has a ``histories.py``, see `Course`.
 """
@@ -20,7 +20,6 @@ from typing import NamedTuple, cast
 import msgspec
 
 import kernels
-import twin_actors
 from twin_actors.prognostics import linear_trend
 from twin_actors.prognostics.artefact import Artefact, Trial, load, name_of, path_of, save
 from twin_actors.prognostics.evaluation import alive, table, trial
@@ -128,7 +127,7 @@ def tried(course: Course, artefact: Artefact, units: int, seed: int) -> Trial:
 
 def code_hash(twin_type: str) -> str:
     """Return a hash of the sources that a RUL model of the type is made by: of what it is told, and of how."""
-    home, physics = Path(str(twin_actors.__file__)).parent, Path(str(kernels.__file__)).parent
+    home, physics = Path(__file__).parents[1], Path(str(kernels.__file__)).parent
     sources = [
         *home.joinpath("prognostics").glob("*.py"),
         *home.joinpath("types", twin_type).glob("*.py"),

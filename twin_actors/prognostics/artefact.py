@@ -11,8 +11,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-import twin_actors
-
 type Column = npt.NDArray[np.float64]
 
 MOST_DAYS = 1825.0
@@ -153,7 +151,7 @@ def name_of(twin_type: str, features: tuple[str, ...], bounds: Bounds, estimate:
 
 def path_of(twin_type: str) -> Path:
     """Return where the RUL model of a twin type is kept."""
-    return Path(str(twin_actors.__file__)).parent / "types" / twin_type / "rul.json"
+    return Path(__file__).parents[1] / "types" / twin_type / "rul.json"
 
 
 def load(path: Path) -> Artefact:

@@ -44,16 +44,16 @@ def _scores(histories: Histories, predicted: Column) -> Scores:
 
 
 def table(tried: Trial) -> str:
-    """Return a trial as text."""
+    """Return a trial as text; the line is the one through the health index."""
     lines = [
-        f"{'':22}{'rows':>7}{'mean abs error':>24}{'root mean square':>24}{'bounds hold':>13}{'width':>8}",
-        f"{'days':22}{'':7}{'model':>12}{'straight line':>12}{'model':>11}{'straight line':>14}",
+        f"{'':18}{'':>7}{'mean abs error':>20}{'root mean square':>20}{'bounds':>9}{'their':>8}",
+        f"{'days':18}{'rows':>7}{'model':>10}{'line':>10}{'model':>10}{'line':>10}{'hold':>9}{'width':>8}",
     ]
     for name, model in tried.model.items():
         line = tried.linear_trend[name]
         lines.append(
-            f"{name:22}{model.rows:7}{model.mean_absolute_days:12.0f}{line.mean_absolute_days:12.0f}"
-            f"{model.root_mean_square_days:12.0f}{line.root_mean_square_days:12.0f}"
-            f"{model.coverage:13.1%}{model.width_days:8.0f}"
+            f"{name:18}{model.rows:7}{model.mean_absolute_days:10.0f}{line.mean_absolute_days:10.0f}"
+            f"{model.root_mean_square_days:10.0f}{line.root_mean_square_days:10.0f}"
+            f"{model.coverage:9.1%}{model.width_days:8.0f}"
         )
     return "\n".join(lines)

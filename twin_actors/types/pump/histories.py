@@ -45,7 +45,8 @@ MOST = (1.05, 1.0, 3.5, 38.0, 40.0, 420.0)
 flange [m], water and air [°C], mains [V]."""
 
 EVEN_ROWS, LATE_ROWS, EARLY_ROWS, WORN_OUT_ROWS = 36, 30, 3, 6
-"""Rows taken of each pump: spread over its time, over the logarithm of what is left, just met, beyond its end."""
+"""Rows taken of each pump: spread over its time, over the logarithm of what is left, just met, beyond its end.
+A model says of a pump that shows nothing what is usual among its rows; so not all of them are late."""
 
 UNKNOWN_RATES = 1.0 / 3.0
 """Of training rows whose rates are blanked: a model must judge twins that were met a minute ago, too."""
@@ -82,29 +83,47 @@ class _Plant:
         speed, valve, water, air = (_between(one, count, random) for one in ranges)
         self.usual = np.array([speed, valve, level, water, air, mains])
         self.operation = self.usual.copy()
-        plate = np.array([np.full(count, value) for value in REFERENCE_PUMP])
-        is_foreign = random.random(count) < population.foreign_share
-        plate[1:4] *= np.where(is_foreign, random.uniform(0.6, 0.8, count), _between(population.head, count, random))
-        self._plate = plate
+        self._size_up(population, count)
         effects = np.array(REFERENCE_WEAR_EFFECTS)[:, np.newaxis]
         self._effects = effects * random.uniform(*population.effect, (effects.size, count))
-        self._machine = np.array([np.full(count, value) for value in REFERENCE_MACHINE])
         self._temperatures = np.full((3, count), 20.0 + KELVIN)
+
+    def _size_up(self, population: Population, count: int) -> None:
+        """Draw nameplates, and pipes that fit: by the laws of similarity foreign pumps work as rated ones do."""
+        is_foreign = self._random.random(count) < population.foreign_share
+        low, high = np.log(population.foreign_size)
+        head, flow = np.where(is_foreign, np.exp(self._random.uniform(low, high, (2, count))), 1.0)
+        fall, best, efficiency, heat = np.where(
+            is_foreign, self._random.uniform(*population.foreign_shape, (4, count)), 1.0
+        )
+        plate = REFERENCE_PUMP._asdict() | {
+            "shutoff_head": REFERENCE_PUMP.shutoff_head * head * _between(population.head, count, self._random),
+            "head_coefficient": REFERENCE_PUMP.head_coefficient * head / flow**2 * fall,
+            "best_flow": REFERENCE_PUMP.best_flow * flow * best,
+            "best_efficiency": REFERENCE_PUMP.best_efficiency * efficiency,
+            "suction_area": REFERENCE_PUMP.suction_area * flow,
+            "discharge_area": REFERENCE_PUMP.discharge_area * flow,
+        }
+        self._plate = np.array([np.broadcast_to(value, count) for value in plate.values()])
+        self._static_head, self._resistance = STATIC_HEAD * head, OPEN_RESISTANCE * head / flow**2
+        self._friction = REFERENCE_FRICTION * head * flow
+        self._machine = np.array(REFERENCE_MACHINE)[:, np.newaxis] * head * flow * heat
 
     def step(self, pumps: list[int], wear: Column, seconds: Column) -> dict[str, Column]:
         """Let the time pass for some pumps; return true values, channel → value of each."""
         self._wander(pumps, seconds)
-        speed, valve, level, water, air, mains = self.operation[:, pumps]
+        speed, valve, level, water, air, _ = self.operation[:, pumps]
         speed = speed * REFERENCE_PUMP.rated_speed
-        friction = np.full(len(pumps), REFERENCE_FRICTION)
-        resistance = OPEN_RESISTANCE / valve**2
+        static_head = self._static_head[pumps] * (1.0 - level / STATIC_HEAD)
+        resistance, friction = self._resistance[pumps] / valve**2, self._friction[pumps]
         point = worn_pump(
-            speed, water + KELVIN, STATIC_HEAD - level, resistance, *wear, friction,
+            speed, water + KELVIN, static_head, resistance, wear[0], wear[1], wear[2], friction,
             *self._plate.take(pumps, axis=1), *self._effects.take(pumps, axis=1),
         )  # fmt: skip
+        motor, bearing, oil = self._temperatures.take(pumps, axis=1)
         heat = machine_temperatures(
-            *self._temperatures.take(pumps, axis=1), point.motor_loss, point.bearing_friction, air + KELVIN, water + KELVIN,
-            seconds, *self._machine.take(pumps, axis=1),
+            motor, bearing, oil, point.motor_loss, point.bearing_friction, air + KELVIN, water + KELVIN, seconds,
+            *self._machine.take(pumps, axis=1),
         )  # fmt: skip
         self._temperatures[:, pumps] = heat[:3]
         return _channels(self.operation[:, pumps], point, heat)
@@ -139,7 +158,7 @@ def _channels(operation: Column, point: WornPump, heat: MachineTemperatures) -> 
     }
 
 
-class _Listener:
+class Listener:
     """A twin that hears one pump."""
 
     def __init__(self) -> None:
@@ -162,7 +181,7 @@ class _Fleet:
         self._sensors = Sensors(population, [float(life.days[-1]) for life in self._lives], random)
         self._chosen = [_chosen_readings(life, random) for life in self._lives]
         self._health = [np.full(life.days.size, math.nan) for life in self._lives]
-        self._twins = [_Listener() for _ in self._lives]
+        self._twins = [Listener() for _ in self._lives]
         self._rows: list[tuple[tuple[float, ...], float, int, int]] = []
 
     def run(self) -> Histories:
@@ -176,9 +195,14 @@ class _Fleet:
             now = np.array([self._lives[unit].days[reading] for unit in pumps])
             self._read(pumps, reading, (now - since) * DAY if reading else np.ones(len(pumps)))
             self._note(pumps, reading)
-        features, remaining, unit, readings = zip(*self._rows, strict=True)
         watches = [Watch(life.days, one, life.cause) for life, one in zip(self._lives, self._health, strict=True)]
-        return Histories(np.array(features), np.array(remaining), np.array(unit), np.array(readings), watches)
+        return Histories(
+            np.array([row for row, *_ in self._rows]).reshape(-1, len(FEATURE_NAMES)),
+            np.array([remaining for _, remaining, *_ in self._rows], dtype=np.float64),
+            np.array([unit for *_, unit, _ in self._rows], dtype=np.int64),
+            np.array([reading for *_, reading in self._rows], dtype=np.int64),
+            watches,
+        )
 
     def _read(
         self, pumps: list[int], reading: int, seconds: Column, second: float = CALIBRATION_READINGS - 1.0

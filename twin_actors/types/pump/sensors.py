@@ -36,7 +36,7 @@ NOISE = {
 }
 DECIMALS = 4
 
-ALWAYS_THERE = ("speed", "flow", "suctionPressure", "dischargePressure", "fluidTemperature", "ambientTemperature")
+ALWAYS_THERE = ("flow", "dischargePressure")
 
 FAULT_UNITS = {
     "flow": 2.0,  # [m³/h]
@@ -58,7 +58,9 @@ SPIKE_FACTOR, SPIKE_SHARE, DROPOUT_SHARE = 1.5, 1.0 / 30.0, 1.0 / 3.0
 
 
 @dataclass
-class _Fault:
+class Fault:
+    """A sensor that goes wrong at some day, and how; `size` is in units of `FAULT_UNITS`."""
+
     kind: str
     channel: str
     size: float
@@ -71,22 +73,23 @@ class _Fault:
         if not self.begins <= day < self.ends:
             return value
         error = self.size * FAULT_UNITS[self.channel]
+        shown: float | None = value
         match self.kind:
             case "drift":
-                return value + error * min(1.0, (day - self.begins) / FULL_DRIFT_DAYS)
+                shown = value + error * min(1.0, (day - self.begins) / FULL_DRIFT_DAYS)
             case "offset":
-                return value + error
+                shown = value + error
             case "stuck":
-                self.stuck_at = value if self.stuck_at is None else self.stuck_at
-                return self.stuck_at
+                shown = self.stuck_at = value if self.stuck_at is None else self.stuck_at
             case "gain":
-                return value * (1.0 + GAIN_PER_SIZE * self.size)
+                shown = value * (1.0 + GAIN_PER_SIZE * self.size)
             case "spikes":
-                return value * SPIKE_FACTOR if chance < SPIKE_SHARE else value
+                shown = value * SPIKE_FACTOR if chance < SPIKE_SHARE else value
             case "dropout":
-                return None if chance < DROPOUT_SHARE else value
+                shown = None if chance < DROPOUT_SHARE else value
             case kind:
                 raise ValueError(f"no such fault of sensors: {kind}")
+        return shown
 
 
 class Sensors:
@@ -110,7 +113,7 @@ class Sensors:
         ]
         self._faults = [self._draw(population, days) for days in watched_days]
 
-    def _draw(self, population: Population, watched_days: float) -> _Fault | None:
+    def _draw(self, population: Population, watched_days: float) -> Fault | None:
         random = self._random
         if random.random() >= population.fault_share:
             return None
@@ -119,7 +122,7 @@ class Sensors:
         ends = begins + random.uniform(0.1, 1.0) * LONGEST_STUCK_DAYS if kind == "stuck" else np.inf
         sign = 1.0 if random.random() < 0.5 else -1.0
         size = sign * random.uniform(*population.fault_size)
-        return _Fault(kind, str(random.choice(list(FAULT_UNITS))), size, begins, ends)
+        return Fault(kind, str(random.choice(list(FAULT_UNITS))), size, begins, ends)
 
     def show(self, pumps: list[int], days: Column, true: dict[str, Column]) -> list[dict[str, float]]:
         """Return what the sensors of some pumps show: channel → value, one dictionary a pump."""

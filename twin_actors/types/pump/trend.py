@@ -48,6 +48,16 @@ WORSE = tuple(
 """Feature → how remaining life goes with it, all else being equal: up with the head, down with heat and
 vibration; power may say either."""
 
+LEVEL_NEEDS = {
+    **dict.fromkeys(TWO_SIDED, ("speed", "suctionPressure")),
+    **dict.fromkeys(TEMPERATURES, ("ambientTemperature", "fluidTemperature")),
+}
+"""Symptom → channels without which its expectation rests on assumptions: then only changes tell."""
+
+OF_THIS_MACHINE = frozenset((*LEVEL_NEEDS, "acceleration1", "acceleration2"))
+"""Symptoms whose level says nothing of a machine with another nameplate; vibration velocity has its limits in a
+standard, whatever the machine."""
+
 NAN = math.nan
 
 
@@ -69,8 +79,17 @@ class Trend(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     half_year: float
 
 
-def remember(trends: dict[str, Trend], symptoms: Mapping[str, Symptom]) -> dict[str, Trend]:
-    """Return the memories after what has been heard since; they begin at the baseline."""
+_read = msgspec.msgpack.Decoder(dict[str, Trend]).decode
+
+NOTHING = msgspec.Raw(msgspec.msgpack.encode({}))
+
+
+def remember(kept: msgspec.Raw, symptoms: Mapping[str, Symptom]) -> msgspec.Raw:
+    """Return the memories after what has been heard since; they begin at the baseline.
+
+    They stay encoded between: a turn in an hour reads them, and a turn has 80 microseconds.
+    """
+    trends = _read(kept)
     after = dict(trends)
     for name, symptom in symptoms.items():
         before = trends.get(name)
@@ -79,7 +98,7 @@ def remember(trends: dict[str, Trend], symptoms: Mapping[str, Symptom]) -> dict[
                 after[name] = Trend(symptom.time, symptom.time, symptom.mean, symptom.mean, symptom.mean)
         elif symptom.time > before.time:
             after[name] = _follow(before, symptom.slow, symptom.time)
-    return after
+    return msgspec.Raw(msgspec.msgpack.encode(after))
 
 
 def _follow(before: Trend, value: float, time: float) -> Trend:
@@ -103,18 +122,33 @@ def rates(trend: Trend) -> tuple[float, float]:
     return (trend.week - trend.month) / (month - week), (trend.month - trend.half_year) / (half_year - month)
 
 
-def feature_row(time: float, symptoms: Mapping[str, Symptom], trends: Mapping[str, Trend]) -> tuple[float, ...] | None:
-    """Return the features in the order of `FEATURE_NAMES`, NaN where unknown; None before any baseline is complete."""
+def feature_row(
+    time: float, last: Mapping[str, float], symptoms: Mapping[str, Symptom], kept: msgspec.Raw
+) -> tuple[float, ...] | None:
+    """Return the features in the order of `FEATURE_NAMES`, NaN where unknown; None before any baseline is complete.
+
+    Parameters
+    ----------
+    time : float
+        Event time of the newest reading.
+    last : Mapping
+        Channel → last good value.
+    symptoms : Mapping
+    kept : msgspec.Raw
+        What `remember` returned.
+    """
     if not any(symptom.is_calibrated for symptom in symptoms.values()):
         return None
+    trends = _read(kept)
     follows = follows_nameplate(symptoms)
     row: list[float] = []
     for name in SYMPTOMS:
         symptom = symptoms.get(name)
-        if symptom is None or time - symptom.time > STALE_DAYS * DAY:
+        if symptom is None or time - symptom.time > STALE_DAYS * DAY or (name in TEMPERATURES and not follows):
             row += (NAN, NAN, NAN, NAN)
             continue
-        row.append(symptom.fast if follows or name not in {*TWO_SIDED, *TEMPERATURES} else NAN)
+        has_level = follows or name not in OF_THIS_MACHINE
+        row.append(symptom.fast if has_level and all(need in last for need in LEVEL_NEEDS.get(name, ())) else NAN)
         # Of an unknown machine head and power are parts of what is usual there, not of the rated curve's.
         unit = max(LEAST_PART, 1.0 + symptom.mean) if name in TWO_SIDED and not follows else 1.0
         row.append((symptom.fast - symptom.mean) / unit if symptom.is_calibrated else NAN)

@@ -22,7 +22,7 @@ from twin_actors.messages import Quality, Reading
 from twin_actors.twin import Channel, KernelRequest, Message, PropertyValue, Turn, TwinType, ask
 from twin_actors.types.pump.health import TEMPERATURES, Symptom, follow, follows_nameplate, judge
 from twin_actors.types.pump.rules import COMMANDS, RULES, SOURCES
-from twin_actors.types.pump.trend import STRIDE_SECONDS, Trend, feature_row, remember
+from twin_actors.types.pump.trend import NOTHING, STRIDE_SECONDS, feature_row, remember
 
 RAD_PER_SECOND = math.pi / 30.0  # in one revolution a minute
 CUBIC_METRES_PER_SECOND = 1.0 / 3600.0  # in one cubic metre an hour
@@ -77,8 +77,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         measured, held, assumed or none: what the newest estimates stand on.
     health, anomaly_score : float or None
         From all symptoms and limits so far, 0 to 1; None while there are none.
-    trends : dict
-        Symptom → its long memories.
+    trends : msgspec.Raw
+        Symptom → its long memories, as encoded; ``trend.py`` reads them.
     trends_time : float
         Event time at which they were brought forward last, seconds since 1970.
     """
@@ -93,7 +93,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimate_quality: str = "none"
     health: float | None = None
     anomaly_score: float | None = None
-    trends: dict[str, Trend] = {}
+    trends: msgspec.Raw = NOTHING
     trends_time: float = 0.0
 
 
@@ -295,7 +295,7 @@ def properties(state: State) -> Mapping[str, PropertyValue | None]:
 
 def features(state: State) -> tuple[float, ...] | None:
     """Return what the RUL model reads of a pump; None before there is enough."""
-    return feature_row(state.time, state.symptoms, state.trends)
+    return feature_row(state.time, state.last, state.symptoms, state.trends)
 
 
 TWIN = TwinType(

@@ -64,7 +64,10 @@ class Population:
     head : Range
         Head of the new pump in that of the rated curve.
     foreign_share : float
-        Of pumps with another curve than the rated one: 0.6 to 0.8 of its head.
+        Of pumps that are not of the rated kind: of another size, in a plant that fits it, with another curve.
+    foreign_size, foreign_shape : Range
+        Their head and, drawn alone, their flow over the rated ones; their fall of head, best flow and best
+        efficiency over those of a rated pump of that size.
     period_hours : Range
         Between readings.
     missing_share : float
@@ -95,6 +98,8 @@ class Population:
     noise: Range
     head: Range
     foreign_share: float
+    foreign_size: Range
+    foreign_shape: Range
     period_hours: Range
     missing_share: float
     faults: tuple[str, ...]
@@ -119,7 +124,9 @@ TRAINING = Population(
     air=(14.0, 27.0),
     noise=(0.4, 1.5),
     head=(0.97, 1.03),
-    foreign_share=0.15,
+    foreign_share=0.25,
+    foreign_size=(0.1, 0.8),
+    foreign_shape=(0.8, 1.2),
     period_hours=(14.0, 36.0),
     missing_share=0.2,
     faults=("drift", "offset", "stuck"),
@@ -143,7 +150,9 @@ FASTER = Population(
     air=(25.0, 36.0),
     noise=(1.0, 2.0),
     head=(0.95, 1.05),
-    foreign_share=0.15,
+    foreign_share=0.25,
+    foreign_size=(0.05, 0.1),
+    foreign_shape=(0.7, 1.25),
     period_hours=(4.0, 14.0),
     missing_share=0.25,
     faults=("gain", "spikes", "dropout"),
@@ -168,7 +177,9 @@ SLOWER = Population(
     air=(6.0, 14.0),
     noise=(1.0, 2.0),
     head=(0.95, 1.05),
-    foreign_share=0.15,
+    foreign_share=0.25,
+    foreign_size=(1.25, 2.0),
+    foreign_shape=(0.7, 1.25),
     period_hours=(36.0, 60.0),
     missing_share=0.25,
     faults=("gain", "spikes", "dropout"),
@@ -238,4 +249,4 @@ def _wear(population: Population, ages: Column, random: np.random.Generator) -> 
             raise ValueError(f"no such law of bearings: {law}")
     impeller = ages[0] ** random.uniform(*population.impeller_power)
     seal = ages[2] ** random.uniform(*population.seal_power)
-    return np.array([impeller, shape, seal]) * np.array(LIMITS)[:, np.newaxis]
+    return np.array([LIMITS[0] * impeller, LIMITS[1] * shape, LIMITS[2] * seal])
