@@ -1,7 +1,7 @@
 """Readings of simulated pumps, made without waiting: their time stamps lie in the past."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Machine:
             made.append({"time": self._time, **shown})
         return made
 
-
-def halves(rows: Sequence[dict[str, float]], size: int = 100) -> list[Rows]:
-    """Cut rows into messages that a device may send."""
-    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+    def later(self, seconds: float) -> Rows:
+        """Return a reading of that much later."""
+        self._time += seconds - 1.0
+        return self.rows(1)

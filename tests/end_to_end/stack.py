@@ -4,11 +4,13 @@ import asyncio
 import io
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 from azure.eventhub.aio import EventHubConsumerClient
@@ -32,6 +34,7 @@ from twin_actors.shard import Shard
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONS = 4
 PUMP = "dtmi:twinfold:Pump;1"
+SECONDS_BETWEEN_TICKS = 1.0
 
 
 @dataclass
@@ -144,11 +147,10 @@ class Stack:
         """Return the newest event of each partition of the mailbox."""
         return [state["last_enqueued_sequence_number"] for state in await self.partitions()]
 
-    @property
-    def blob_url(self) -> str:
-        """The address of the storage account's blob service, without the account's name."""
+    def storage_url(self, service: str) -> str:
+        """The address of a service of the storage account, without the account's name."""
         parts = dict(part.split("=", 1) for part in self.storage.connection_string.strip(";").split(";"))
-        return parts["BlobEndpoint"].rsplit("/", 1)[0]
+        return parts[f"{service}Endpoint"].rsplit("/", 1)[0]
 
     async def settled(self, seconds: float = 60) -> list[Shard]:
         """Wait until every event is folded and the outbox is empty."""
@@ -162,7 +164,9 @@ class Stack:
         try:
             return await eventually(look, seconds)
         except TimeoutError:
-            raise AssertionError(f"not settled within {seconds} s; the host's log:\n{self.log.getvalue()}") from None
+            owed = [list(shard.outbox.values())[:3] for shard in await self.shards()]
+            reason = f"not settled within {seconds} s; outboxes: {owed}; the host's log:\n{self.log.getvalue()}"
+            raise AssertionError(reason) from None
 
     @asynccontextmanager
     async def graph(self) -> AsyncIterator[DigitalTwinsClient]:
@@ -174,6 +178,23 @@ class Stack:
             yield client
         finally:
             await client.close()
+
+
+class Ticker:
+    """Lets the timer fire, but not faster than its worker can follow."""
+
+    def __init__(self, host: FunctionsHost) -> None:
+        self._host = host
+        self._last = 0.0
+
+    async def fire(self) -> None:
+        """Let the timer fire now, unless it fired a moment ago."""
+        if time.monotonic() - self._last < SECONDS_BETWEEN_TICKS:
+            return
+        url, key = f"{self._host.url}/admin/functions/sweep", {"x-functions-key": self._host.keys.master}
+        async with aiohttp.ClientSession() as http, http.post(url, json={"input": ""}, headers=key) as answer:
+            assert answer.status in {202, 503}  # its worker is being started
+        self._last = time.monotonic()
 
 
 async def eventually[T](look: Callable[[], object], seconds: float = 30) -> T:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from aiohttp import ClientSession, web
 from yarl import URL
 
+BODY = web.RequestKey("body", bytes)
+"""The bytes of a request, for traps to look at."""
+
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
 
 
@@ -35,17 +38,27 @@ def is_append(request: web.Request) -> bool:
     return request.method == "PUT" and "comp=appendblock" in request.query_string and "/segments/" in request.path
 
 
+def orders_work(request: web.Request) -> bool:
+    """Whether a request commits a work order."""
+    return is_append(request) and b"-order-" in request[BODY]
+
+
+def is_queued(request: web.Request) -> bool:
+    """Whether a request puts a message into a queue."""
+    return request.method == "POST" and request.path.endswith("/messages")
+
+
 def keeps_letter(request: web.Request) -> bool:
     """Whether a request delivers a dead letter, the first thing that leaves after a commit."""
     return request.method == "PUT" and "/dead-letters/" in request.path
 
 
 class StorageProxy:
-    """A reverse proxy to Azurite's blob service; `traps` spring on requests that pass."""
+    """A reverse proxy to a service of Azurite; `traps` spring on requests that pass, whose bytes stand under `BODY`."""
 
     def __init__(self, target: str) -> None:
         self.traps: list[Trap] = []
-        self._target = target
+        self.target = target
         self.url = ""
 
     @asynccontextmanager
@@ -64,6 +77,7 @@ class StorageProxy:
                 await runner.cleanup()
 
     async def _pass(self, request: web.Request) -> web.Response:
+        request[BODY] = await request.read()
         trap = next((one for one in self.traps if not one.is_sprung and one.matches(request)), None)
         if trap is not None:
             trap.is_sprung = True
@@ -72,9 +86,9 @@ class StorageProxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
         async with self._session.request(
             request.method,
-            URL(self._target + request.raw_path, encoded=True),
+            URL(self.target + request.raw_path, encoded=True),
             headers=headers,
-            data=await request.read(),
+            data=request[BODY],
             skip_auto_headers=("Content-Type", "Accept", "User-Agent"),
         ) as answer:
             body = await answer.read()

@@ -105,9 +105,9 @@ async def skip_ahead(stack: Stack) -> None:
 async def test_ten_kills_a_pause_and_a_skipped_stretch(tmp_path: Path) -> None:
     """After ten SIGKILLs, a pause and a skip, each device's count is what it sent."""
     async with running(tmp_path) as stack:
-        proxy = StorageProxy(stack.blob_url)
+        proxy = StorageProxy(stack.storage_url("Blob"))
         async with proxy.listening():
-            stack.journal_storage = stack.storage.connection_string.replace(stack.blob_url, proxy.url)
+            stack.journal_storage = stack.storage.connection_string.replace(stack.storage_url("Blob"), proxy.url)
             stream, done = Stream(stack), asyncio.Event()
             sending = asyncio.create_task(stream.run(done))
             async with stack.host("first", expiry=EXPIRY) as host:

@@ -17,7 +17,7 @@ from azure.iot.device.aio import IoTHubDeviceClient
 
 from local_emulator.functions_host import FunctionsHost
 from tests.end_to_end.machines import Machine
-from tests.end_to_end.stack import Stack, eventually, running
+from tests.end_to_end.stack import Stack, Ticker, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,6 +50,7 @@ class App:
     """What an app does over HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession, host: FunctionsHost) -> None:
+        self.ticker = Ticker(host)
         self._session = session
         self._host = host
 
@@ -81,14 +82,6 @@ class App:
     async def alerts(self, twin_id: str) -> list[dict[str, Any]]:
         """Return the alerts of a twin."""
         return (await self.get(f"alerts?twinId={twin_id}"))["items"]
-
-    async def tick(self) -> None:
-        """Let the timer fire now."""
-        url = f"{self._host.url}/admin/functions/sweep"
-        async with self._session.post(
-            url, json={"input": ""}, headers={"x-functions-key": self._host.keys.master}
-        ) as answer:
-            assert answer.status == 202
 
 
 class Obeying:
@@ -174,12 +167,12 @@ async def test_an_expired_command_is_not_delivered_late(stack: Stack, app: App) 
     await app.command("pump-late", "resume", operationId="late", expiresInSeconds=1.0)
 
     async def look() -> bool:
-        await app.tick()
+        await app.ticker.fire()
         return (await app.get("twins/pump-late/operations/late"))["status"] == "expired"
 
     await eventually(look, 60)
     async with obeying(stack, "pump-late") as device:
-        await app.tick()
+        await app.ticker.fire()
         await app.command("pump-late", "resume", operationId="in-time")
         await app.ended("pump-late", "in-time", "answered")
     assert [payload["operationId"] for _, payload in device.told] == ["in-time"]
