@@ -81,7 +81,7 @@ async def test_everything_starts_and_everything_it_started_ends(tmp_path: Path) 
         assert {"storage", "event_hubs", "iot_hub", "digital_twins", "functions", "ca_file", "pid"} <= set(ready)
         assert ready["pid"] == process.pid
         pids = ready["functions"]["pids"]
-        assert set(pids) == {"mailbox", "sweep"}
+        assert set(pids) == {"http", "mailbox", "sweep"}
         assert (tmp_path / "data.ready").stat().st_mode & 0o077 == 0
     for pid in pids.values():
         assert not _is_alive(pid)

@@ -19,7 +19,11 @@ SETTINGS = {
     "MailboxConsumerGroup": "functions",
     "MailboxGapConsumerGroup": "gaps",
     "JournalStorage__blobServiceUri": "https://journals.blob.core.windows.net",
+    "JournalStorage__tableServiceUri": "https://journals.table.core.windows.net",
+    "JournalStorage__queueServiceUri": "https://journals.queue.core.windows.net",
     "JournalContainer": "journals",
+    "WorkOrderQueue": "work-orders",
+    "IotHub__hostName": "hub.azure-devices.net",
     "DigitalTwinsUrl": "https://twins.api.weu.digitaltwins.azure.net",
 }
 

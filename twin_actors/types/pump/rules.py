@@ -1,7 +1,8 @@
 """What a pump's twin watches, and what it may do about it: rows, nothing else.
 
-Limits are those of ``health.py``. A pump that cavitates or runs hot is slowed down step by step: the suction head it
-needs falls with the square of the speed, what its bearings and motor waste with the square and the cube.
+Limits are those of ``health.py``. A pump that cavitates, runs hot or shakes is slowed down step by step: the suction
+head it needs and its vibration fall with the square of the speed, what bearings and motor waste with the square and
+the cube.
 """
 
 import math
@@ -87,9 +88,10 @@ RULES = (
         signal="lastVibration",
         above=5.1,
         clears_at=4.5,
-        for_seconds=30.0,
-        text="It vibrates more than is good for unlimited running (ISO 10816-7, zone C): check balance, alignment and "
-        "bearings.",
+        for_seconds=20.0,
+        command="setSpeed",
+        text="It vibrates more than is good for unlimited running (ISO 10816-7, zone C): it is slowed down. Check "
+        "balance, alignment and bearings.",
     ),
     Rule(
         name="anomaly",

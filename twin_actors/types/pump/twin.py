@@ -294,7 +294,11 @@ def properties(state: State) -> Mapping[str, PropertyValue | None]:
 
 
 def features(state: State) -> tuple[float, ...] | None:
-    """Return what the RUL model reads of a pump; None before there is enough."""
+    """Return what the RUL model reads of a pump; None before there is enough, and while it stands: then the last
+    prediction is the best one.
+    """
+    if not state.is_running:
+        return None
     return feature_row(state.time, state.last, state.symptoms, state.trends)
 
 
