@@ -1,7 +1,7 @@
 """Whether a JSON value fits a schema."""
 
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -17,6 +17,8 @@ _DURATION = re.compile(
     r"P(?!$)(?:(?:(?:\d+Y|\d+\.\d+Y$)?(?:\d+M|\d+\.\d+M$)?)|(?:(?:\d+W|\d+\.\d+W$)?))"
     r"(?:\d+D|\d+\.\d+D$)?(?:T(?!$)(?:\d+H|\d+\.\d+H$)?(?:\d+M|\d+\.\d+M$)?(?:\d+(?:\.\d+)?S)?)?"
 )
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def _is_integer(value: object, bits: int) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not converted: an integer beyond the range of floats is no float.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _reads(form: re.Pattern[str], read: Callable[[str], object], value: object) -> bool:

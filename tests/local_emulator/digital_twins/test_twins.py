@@ -130,6 +130,7 @@ def test_the_time_of_measurement_is_kept(graph: DigitalTwinsClient) -> None:
         ({"speeed": 1}, ["speeed does not appear on the DTDL for Twin."]),
         ({"speed": "fast"}, ["Expected value of type double for speed on Twin."]),
         ({"speed": None}, ["Expected value of type double for speed on Twin."]),
+        ({"speed": 10**400}, ["Expected value of type double for speed on Twin."]),
         ({"tags": {"x": 1}}, ["Expected value of type string for tags.x on Twin."]),
         ({"spectrum": [1, "x"]}, ["Expected value of type double for spectrum.1 on Twin."]),
         ({"feeds": "m2"}, ["feeds does not appear on the DTDL for Twin."]),
@@ -147,6 +148,14 @@ def test_twins_are_held_to_their_model(graph: DigitalTwinsClient, values: dict[s
     assert _faults(caught) == faults
     with pytest.raises(ResourceNotFoundError):
         graph.get_digital_twin("m1")
+
+
+def test_large_integers_are_numbers(graph: DigitalTwinsClient) -> None:
+    """Where a double is wanted, an integer may have more than 64 bits."""
+    graph.upsert_digital_twin("m1", of(MACHINE, speed=10**30))
+    graph.update_digital_twin("m1", [{"op": "add", "path": "/serial", "value": "a"}])
+    assert float(graph.get_digital_twin("m1")["speed"]) == 1e30
+    assert [row["$dtId"] for row in graph.query_twins("SELECT * FROM digitaltwins WHERE speed > 1")] == ["m1"]
 
 
 def test_components_are_required_with_their_metadata(graph: DigitalTwinsClient) -> None:
