@@ -31,7 +31,10 @@ NEVER = -1
 PLACED = {409}
 """Besides 2xx: a receiver that answers so has the order."""
 
-LATER = {401, 403, 408, 429}
+ELSEWHERE = {*range(300, 400), 404, 405}
+"""No orders are taken at this address."""
+
+LATER = {401, 403, 408, 429, *ELSEWHERE}
 """Answers below 500 that say nothing of the order: an operator or time mends them."""
 
 _READ_BYTES = 4096
@@ -188,7 +191,8 @@ async def _beginning(response: AsyncHttpResponse) -> str:
 
 def _raise(place: str, response: AsyncHttpResponse, text: str) -> NoReturn:
     status = response.status_code
-    said = f"{place}: HTTP {status}: {text}"
+    hint = "no orders are taken there, correct WorkOrdersUrl: " if status in ELSEWHERE else ""
+    said = f"{place}: HTTP {status}: {hint}{text}"
     wait = response.headers.get("Retry-After", "")
     if status in {429, 503} and wait.isdigit():
         raise Throttled(float(wait))
