@@ -9,7 +9,8 @@
 423    it cannot: it has tripped
 =====  ==============================================================================
 
-An operation that comes again is answered as the first time, and not done again.
+An operation that comes again is answered as the first time, and not done again. Its id is one of a command: with
+another command it is another operation.
 """
 
 import time
@@ -71,7 +72,7 @@ class Commands:
         self._actions = actions
         self._properties = properties
         self._clock = clock
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Answer] = OrderedDict()
         self._obeyed: dict[str, int] = {}
 
     def call(self, name: str, payload: object) -> Answer:
@@ -104,7 +105,8 @@ class Commands:
         return reported
 
     def _do(self, name: str, order: _Order, request: object, newest: int) -> Answer:
-        known = self._answers.get(order.operation_id)
+        key = (name, order.operation_id)
+        known = self._answers.get(key)
         if known is not None:
             return known
         if order.expires.timestamp() <= self._clock():
@@ -112,7 +114,7 @@ class Commands:
         if order.state_version < newest:
             return _refusal(409, f"state version {order.state_version} is older than {newest}, which was obeyed")
         answer = self._actions[name](request)
-        self._answers[order.operation_id] = answer
+        self._answers[key] = answer
         if len(self._answers) > REMEMBERED_OPERATIONS:
             self._answers.popitem(last=False)
         if answer.status == 200:

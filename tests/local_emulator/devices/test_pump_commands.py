@@ -53,6 +53,16 @@ def test_an_operation_is_done_once() -> None:
     assert machine.done == [5]
 
 
+def test_the_same_id_for_another_command_is_another_operation() -> None:
+    """What was answered to one says nothing of the other; a wish is its command."""
+    machine = Machine()
+    machine.call("a", 1, 5)
+    assert machine.call("a", 1, 6, "stop") == (200, {"now": 6})
+    assert machine.call("a", 1, 7, "stop") == (200, {"now": 6})
+    machine.wish("a", 1, 8)
+    assert machine.done == [5, 6]
+
+
 def test_the_last_operations_are_remembered() -> None:
     """So many; one before them is done again."""
     machine = Machine()
