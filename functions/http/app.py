@@ -18,8 +18,8 @@ from functions.http import (
     work_orders,
 )
 from functions.http.body_limit import BodyLimit
-from functions.http.models import Models
 from functions.http.sides import Sides
+from twin_actors.models import Models
 
 PREFIX = "/api"
 """``routePrefix`` in ``host.json``."""

@@ -4,10 +4,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Query, Request
 
-from functions.http.models import Models
 from functions.http.problems import unavailable
 from functions.http.sides import Sides
 from twin_actors.identity import TWIN_ID_PATTERN
+from twin_actors.models import Models
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 """Of operations, alerts, work orders."""

@@ -20,11 +20,11 @@ from functions.http.dependencies import (
 )
 from functions.http.description import accepted, responses
 from functions.http.kept import Kept
-from functions.http.models import check_command, check_edit
 from functions.http.paging import Cursor, Limit, Page
 from functions.http.sides import Sides
 from functions.http.views import OperationView, View
 from twin_actors.documents import Collection
+from twin_actors.models import check_command, check_edit
 from twin_actors.requests import CommandRequest, EditRequest, Request, submit
 
 router = APIRouter(tags=["operations"])
@@ -78,7 +78,7 @@ async def send_command(
     """Let the device of a twin do something; the operation tells how far that has come."""
     asked = body or CommandBody()
     row = await graph.twin(sides.graph, twin_id)
-    request = check_command(models, twin_id, row["$metadata"]["$model"], name, asked.request)
+    request = check_command(models, row["$metadata"]["$model"], name, asked.request)
     now = sides.clock.now()
     command = CommandRequest(
         operation_id=asked.operation_id or new_operation_id(),
@@ -115,7 +115,7 @@ async def edit_twin(
 ) -> OperationView:
     """Set properties by hand; which of several sources is shown, `GET /api/twins/{twinId}` tells."""
     row = await graph.twin(sides.graph, twin_id)
-    checked = check_edit(models, twin_id, row["$metadata"]["$model"], changes)
+    checked = check_edit(models, row["$metadata"]["$model"], changes)
     edit = EditRequest(
         operation_id=operation_id or new_operation_id(), caller=caller, changes=checked, requested=sides.clock.now()
     )

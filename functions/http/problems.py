@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from twin_actors.errors import Rejected, Unavailable
+from twin_actors.models import Misfit
 from twin_actors.sinks import Refused, Throttled
 
 MEDIA_TYPE = "application/problem+json"
@@ -21,7 +22,12 @@ RETRY_AFTER_SECONDS = 5
 
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
-_STATUS_OF_REASON = {"operation_id_used": 409, "too_large": 413}
+_STATUS_OF_REASON = {"command_not_found": 404, "foreign_model": 409, "operation_id_used": 409, "too_large": 413}
+_TITLE_OF_REASON = {
+    "command_not_found": "There is no such command",
+    "foreign_model": "The twin is not run here",
+    "model_mismatch": "The request does not fit the twin's model",
+}
 
 
 class Fault(BaseModel):
@@ -120,7 +126,10 @@ async def _problem(_request: Request, error: Problem) -> Response:
 async def _rejected(_request: Request, error: Rejected) -> Response:
     name = error.reason.replace("_", "-")
     status = _STATUS_OF_REASON.get(error.reason, 400)
-    return Problem(status, name, "The request was refused", error.detail).response()
+    title = _TITLE_OF_REASON.get(error.reason, "The request was refused")
+    misfits = error.faults if isinstance(error, Misfit) else ()
+    faults = [(f"body.{where}", what) for where, what in misfits]
+    return Problem(status, name, title, error.detail, faults=faults).response()
 
 
 async def _refused(_request: Request, error: Refused) -> Response:

@@ -9,7 +9,6 @@ from functions.http import graph
 from functions.http.dependencies import TwinIdPath, UsesModels, UsesSides
 from functions.http.description import responses
 from functions.http.graph import Row, literal, select
-from functions.http.models import Models
 from functions.http.paging import Cursor, Limit, Page, from_cursor, to_cursor
 from functions.http.problems import Problem
 from functions.http.sides import Sides
@@ -26,6 +25,7 @@ from twin_actors import documents
 from twin_actors.documents import Collection, Edit
 from twin_actors.dtdl import is_dtmi
 from twin_actors.identity import TWIN_ID_PATTERN
+from twin_actors.models import Models
 
 router = APIRouter(prefix="/twins", tags=["twins"])
 

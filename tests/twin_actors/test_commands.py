@@ -38,7 +38,7 @@ from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, TWIN, Event
-from twin_actors.registry import Registry
+from twin_actors.registry import COMMON_MODEL, Registry, load_registry
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, decode_request
 from twin_actors.sinks.memory import MemoryDocuments
 from twin_actors.twin import Command, Turn, TwinType
@@ -49,14 +49,8 @@ INTERFACE = {
     "@context": ["dtmi:dtdl:context;3", "dtmi:dtdl:extension:quantitativeTypes;1"],
     "@id": VALVE,
     "@type": "Interface",
+    "extends": COMMON_MODEL,
     "contents": [
-        {"@type": "Property", "name": "connection", "schema": "string"},
-        {"@type": "Property", "name": "health", "schema": "double"},
-        {"@type": "Property", "name": "maintenancePriority", "schema": "integer"},
-        {"@type": "Property", "name": "activeAlerts", "schema": "integer"},
-        {"@type": "Property", "name": "remainingUsefulLifeDays", "schema": "double"},
-        {"@type": "Property", "name": "remainingUsefulLifeDaysLower", "schema": "double"},
-        {"@type": "Property", "name": "remainingUsefulLifeDaysUpper", "schema": "double"},
         {
             "@type": ["Property", "Temperature"],
             "name": "limit",
@@ -65,7 +59,6 @@ INTERFACE = {
             "writable": True,
         },
         {"@type": "Property", "name": "note", "schema": "string", "writable": True},
-        {"@type": "Property", "name": "automaticControl", "schema": "boolean", "writable": True},
         {"@type": "Command", "name": "setOpening", "request": {"name": "opening", "schema": "double"}},
         {"@type": "Command", "name": "rest"},
         {"@type": "Command", "name": "secret"},
@@ -86,7 +79,8 @@ TYPE = TwinType(
     channels=(),
     commands=(Command(name="setOpening", low=0.0, high=1.0), Command(name="rest")),
 )
-REGISTRY = Registry(by_name={"valve": TYPE}, by_model={VALVE: TYPE}, documents=(INTERFACE,))
+COMMON = load_registry().documents[0]
+REGISTRY = Registry(by_name={"valve": TYPE}, by_model={VALVE: TYPE}, documents=(COMMON, INTERFACE))
 
 REASON = Reason(
     rule="hot",
@@ -168,7 +162,7 @@ async def client(tmp_path: Path) -> AsyncIterator[DigitalTwinsClient]:
             service.url, TestCredential(), authentication_policy=SansIOHTTPPolicy(), retry_total=0, read_timeout=5
         )
         async with client:
-            await client.create_models([INTERFACE])
+            await client.create_models(REGISTRY.models())
             yield client
 
 
@@ -353,12 +347,9 @@ async def test_waiting_ends_with_the_operation_or_with_patience(world: World, en
     ("arguments", "fault"),
     [
         (["setOpening", "--request", "fast"], "no JSON"),
-        (["setOpening", "--request", '"fast"'], "wants double as opening"),
-        (["setOpening"], "wants double as opening"),
-        (["setOpening", "--request", "1.5"], "1.5 is outside the limits of setOpening: 0 to 1"),
-        (["rest", "--request", "1"], "takes no request"),
-        (["secret"], "valve has no command secret; it has: rest, setOpening"),
-        (["burst"], "valve has no command burst"),
+        (["setOpening", "--request", '"fast"'], "does not fit command setOpening; request: double is wanted"),
+        (["setOpening", "--request", "1.5"], "request: between 0 and 1 is taken"),
+        (["secret"], "take these commands: rest, setOpening"),
     ],
 )
 async def test_a_command_that_makes_no_sense_is_not_sent(world: World, arguments: list[str], fault: str) -> None:
@@ -378,6 +369,10 @@ async def test_an_edit_takes_json_and_text(world: World) -> None:
     ((_, _, sent),) = world.sent()
     changes = {"limit": 70.5, "note": "17", "automaticControl": False}
     assert sent == EditRequest(operation_id="o-2", caller="ada", changes=changes, requested=START)
+    await world.run("twin", "edit", "valve-1", 'note="17"', "limit=70")
+    (_, _, sent) = world.sent()[-1]
+    assert isinstance(sent, EditRequest)
+    assert msgspec.json.encode(sent.changes) == b'{"note":"17","limit":70.0}'
     await world.run("twin", "edit", "valve-1", "note=")
     (_, _, sent) = world.sent()[-1]
     assert isinstance(sent, EditRequest)
@@ -387,13 +382,17 @@ async def test_an_edit_takes_json_and_text(world: World) -> None:
 async def test_an_edit_that_makes_no_sense_names_every_fault(world: World) -> None:
     """One look is enough to repair it."""
     with pytest.raises(Rejected) as caught:
-        await world.run("twin", "edit", "valve-1", "limit=warm", "health=1", "colour=red", "note")
-    assert str(caught.value).split("bad_edit: ")[1].split("; ") == [
-        "'warm' does not fit limit: double is wanted",
-        "health is not writable",
-        "the model has no property colour",
-        "'note' is not NAME=VALUE",
+        await world.run("twin", "edit", "valve-1", "limit=warm", "health=1", "colour=red")
+    assert str(caught.value).split("; ") == [
+        f"model_mismatch: of {VALVE}, these can be set: automaticControl, limit, note",
+        "limit: double is wanted",
+        "health: the property is not writable: it shows what the twin finds",
+        "colour: the model has no such property",
     ]
+    for assignment in ("note", "=1"):
+        with pytest.raises(SystemExit) as usage:
+            await world.run("twin", "edit", "valve-1", assignment)
+        assert usage.value.code == 2
     assert world.sent() == []
 
 
@@ -513,7 +512,7 @@ async def test_lists_go_through_all_pages(world: World) -> None:
 async def test_models_are_published_once(world: World) -> None:
     """What the instance has is left alone."""
     rows, _ = await world.run("model", "publish")
-    assert rows == [{"model": VALVE, "state": "present"}]
+    assert rows == [{"model": model, "state": "present"} for model in (COMMON_MODEL, VALVE)]
 
 
 async def test_a_fresh_app_has_empty_partitions_and_no_letters(world: World) -> None:

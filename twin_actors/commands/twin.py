@@ -1,6 +1,6 @@
 """``twin``: the twins as the graph shows them, and what can be asked of them."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,11 +9,12 @@ from twin_actors.commands.errors import NotFound
 from twin_actors.commands.graph import TwinView
 from twin_actors.commands.output import Result, Row, add_output, cell
 from twin_actors.commands.ports import Ports
-from twin_actors.commands.request_check import check_command, checked_changes, interface_of
 from twin_actors.commands.submission import add_submission, ask
 from twin_actors.commands.verbs import Nouns, add_noun
-from twin_actors.documents import Collection, Edit, Priority
+from twin_actors.documents import Collection, Edit, Priority, PropertyValue
+from twin_actors.dtdl import validate_value
 from twin_actors.errors import Rejected
+from twin_actors.models import Models, check_command, check_edit
 from twin_actors.registry import Registry
 from twin_actors.requests import CommandRequest, EditRequest
 from twin_actors.twin import RUL
@@ -55,8 +56,17 @@ def add(nouns: Nouns) -> None:
     )
     add_submission(command)
     command = _add_id(verb("edit", "set properties of a twin by hand", edit))
-    command.add_argument("changes", nargs="+", metavar="NAME=VALUE", help="a value; nothing takes yours away")
+    command.add_argument(
+        "changes", nargs="+", type=_assignment, metavar="NAME=VALUE", help="a value; nothing takes yours away"
+    )
     add_submission(command)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _add_id(command: ArgumentParser) -> ArgumentParser:
@@ -118,7 +128,7 @@ async def show(ports: Ports, arguments: Namespace) -> Result:
     """Return a twin: each value with its time, and what people set beside it."""
     twin = await ports.graph().read(arguments.id)
     edits = await _edits(ports, arguments.id)
-    interface = interface_of(ports.registry, twin.model)
+    interface = Models(ports.registry).interface(twin.model)
     units = {} if interface is None else {name: one.unit for name, one in interface.properties.items()}
     properties: dict[str, Row] = {}
     for name in sorted({*twin.properties, *edits}):
@@ -193,7 +203,7 @@ async def command_twin(ports: Ports, arguments: Namespace) -> Result:
         except msgspec.DecodeError as error:
             raise Rejected("bad_request", f"--request {arguments.request} is no JSON: {error}") from None
     twin = await ports.graph().read(arguments.id)
-    check_command(ports.registry, twin.model, arguments.name, wanted)
+    wanted = check_command(Models(ports.registry), twin.model, arguments.name, wanted)
     now = ports.clock.now()
     request = CommandRequest(
         operation_id=arguments.operation_id,
@@ -209,10 +219,26 @@ async def command_twin(ports: Ports, arguments: Namespace) -> Result:
 async def edit(ports: Ports, arguments: Namespace) -> Result:
     """Set properties by hand, if the twin's model lets people write them."""
     twin = await ports.graph().read(arguments.id)
+    models = Models(ports.registry)
+    changes = {name: _value(models, twin.model, name, text) for name, text in arguments.changes}
     request = EditRequest(
         operation_id=arguments.operation_id,
         caller=ports.caller,
-        changes=checked_changes(ports.registry, twin.model, arguments.changes),
+        changes=check_edit(models, twin.model, changes),
         requested=ports.clock.now(),
     )
     return await ask(ports, arguments.id, request, arguments.wait)
+
+
+def _value(models: Models, model: str, name: str, text: str) -> PropertyValue | None:
+    """Return the JSON value that a text is, or else the text itself, whichever fits; None for no text."""
+    if not text:
+        return None
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    interface = models.interface(model)
+    declared = None if interface is None else interface.properties.get(name)
+    fits = declared is None or validate_value(declared.schema, value) is None
+    return value if fits and isinstance(value, bool | int | float | str) else text

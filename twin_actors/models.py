@@ -1,16 +1,37 @@
-"""Whether what is asked of a twin fits its DTDL model and the rows of its type."""
+"""Whether what is asked of a twin fits its DTDL model and the rows of its type.
+
+HTTP and operators' commands ask here before a request sets out; the twin itself decides in the end.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functions.http.problems import Problem, not_found
 from twin_actors.documents import PropertyValue
 from twin_actors.dtdl import Interface, Primitive, Property, Schema, parse, to_dtmi, validate_value
+from twin_actors.errors import Rejected
 from twin_actors.registry import COMMON_MODEL, Registry
 from twin_actors.twin import Command, TwinType
 
 _LARGEST = 2**63
+
+
+class Misfit(Rejected):
+    """What is asked does not fit.
+
+    Parameters
+    ----------
+    reason, detail : str
+    faults : sequence
+        ``(where, what)`` of each: a property or ``request``, and what is wrong with it.
+    """
+
+    def __init__(self, reason: str, detail: str, faults: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(reason, detail)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "; ".join((super().__str__(), *(f"{where}: {what}" for where, what in self.faults)))
 
 
 class Models:
@@ -42,28 +63,26 @@ class Models:
 
 
 def check_edit(
-    models: Models, twin_id: str, model: str, changes: Mapping[str, PropertyValue | None]
+    models: Models, model: str, changes: Mapping[str, PropertyValue | None]
 ) -> dict[str, PropertyValue | None]:
     """Return the changes as the model has them.
 
     Raises
     ------
-    Problem
+    Misfit
         With every fault.
     """
-    interface = models.interface(model)
-    if interface is None:
-        raise foreign(twin_id, model)
+    interface, _ = _known(models, model)
     if not changes:
-        raise misfit("the patch names no property; send a JSON object of property names and values")
+        raise _mismatch("no property is named; say which, and its value")
     faults: list[tuple[str, str]] = []
     for name, value in changes.items():
         fault = _edit_fault(interface.properties.get(name), value)
         if fault:
-            faults.append((f"body.{name}", fault))
+            faults.append((name, fault))
     if faults:
         writable = sorted(name for name, one in interface.properties.items() if one.writable)
-        raise misfit(f"of {model}, these can be set: {', '.join(writable) or 'none'}", faults)
+        raise _mismatch(f"of {model}, these can be set: {', '.join(writable) or 'none'}", faults)
     return {name: _normal(interface.properties[name].schema, value) for name, value in changes.items()}
 
 
@@ -75,31 +94,30 @@ def _edit_fault(declared: Property | None, value: PropertyValue | None) -> str:
     return "" if value is None else _value_fault(declared.schema, value)
 
 
-def check_command(models: Models, twin_id: str, model: str, name: str, request: Any) -> Any:  # noqa: ANN401  JSON
+def check_command(models: Models, model: str, name: str, request: Any) -> Any:  # noqa: ANN401  JSON
     """Return a command's request as the model has it.
 
     Raises
     ------
-    Problem
+    Misfit
     """
-    interface, twin_type = models.interface(model), models.type_of(model)
-    if interface is None or twin_type is None:
-        raise foreign(twin_id, model)
+    interface, twin_type = _known(models, model)
     rows = {command.name: command for command in twin_type.commands}
     if name not in rows or name not in interface.commands:
-        raise not_found("command", f"twins of {model} take these commands: {', '.join(sorted(rows)) or 'none'}")
+        known = ", ".join(sorted(rows)) or "none"
+        raise Misfit("command_not_found", f"twins of {model} take these commands: {known}")
     payload = interface.commands[name].request
     if payload is None:
         if request is not None:
-            raise misfit(f"command {name} takes no request", [("body.request", "leave it out")])
+            raise _mismatch(f"command {name} takes no request", [("request", "leave it out")])
         return None
     if request is None:
         if payload.nullable:
             return None
-        raise misfit(f"command {name} wants a request", [("body.request", f"{_kind(payload.schema)} is wanted")])
+        raise _mismatch(f"command {name} wants a request", [("request", f"{_kind(payload.schema)} is wanted")])
     fault = _value_fault(payload.schema, request) or _limit_fault(rows[name], request)
     if fault:
-        raise misfit(f"the request does not fit command {name}", [("body.request", fault)])
+        raise _mismatch(f"the request does not fit command {name}", [("request", fault)])
     return _normal(payload.schema, request)
 
 
@@ -143,12 +161,12 @@ def _kind(schema: Schema) -> str:
     return schema.name if isinstance(schema, Primitive) else type(schema).__name__.lower()
 
 
-def misfit(detail: str, faults: Sequence[tuple[str, str]] = ()) -> Problem:
-    """Return the problem that what is asked does not fit the model."""
-    return Problem(400, "model-mismatch", "The request does not fit the twin's model", detail, faults=faults)
+def _mismatch(detail: str, faults: Sequence[tuple[str, str]] = ()) -> Misfit:
+    return Misfit("model_mismatch", detail, faults)
 
 
-def foreign(twin_id: str, model: str) -> Problem:
-    """Return the problem that a twin is of no type of this app."""
-    detail = f"twin {twin_id} has model {model}, of which this app has no twin type: it can be read, not asked"
-    return Problem(409, "foreign-model", "The twin is not run here", detail)
+def _known(models: Models, model: str) -> tuple[Interface, TwinType[Any]]:
+    interface, twin_type = models.interface(model), models.type_of(model)
+    if interface is None or twin_type is None:
+        raise Misfit("foreign_model", f"no twin type of this app has model {model}: its twins can be read, not asked")
+    return interface, twin_type
