@@ -10,10 +10,20 @@ MAX_ID_LENGTH = 128
 TWIN_ID_PATTERN = r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}"
 _TWIN_ID = re.compile(TWIN_ID_PATTERN)
 
+OPERATION_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+"""Of the ids that callers choose for operations."""
+
+_OPERATION_ID = re.compile(OPERATION_ID_PATTERN)
+
 
 def is_twin_id(text: str) -> bool:
     """Whether `text` can name a twin: the ids that IoT Hub gives to devices."""
     return _TWIN_ID.fullmatch(text) is not None
+
+
+def is_operation_id(text: str) -> bool:
+    """Whether a caller may name an operation so."""
+    return _OPERATION_ID.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=200_000)

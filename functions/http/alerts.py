@@ -3,11 +3,9 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import ConfigDict, Field
 
 from functions.http.dependencies import (
     NAME_PATTERN,
-    OPERATION_ID_PATTERN,
     Caller,
     TwinIdPath,
     TwinIdQuery,
@@ -15,9 +13,9 @@ from functions.http.dependencies import (
 )
 from functions.http.description import accepted, responses
 from functions.http.kept import Kept
-from functions.http.operations import hand_over, new_operation_id
+from functions.http.operations import RequestBody, hand_over, new_operation_id
 from functions.http.paging import Cursor, Limit, Page
-from functions.http.views import AlertView, OperationView, View
+from functions.http.views import AlertView, OperationView
 from twin_actors.documents import Collection
 from twin_actors.requests import Acknowledgement
 
@@ -26,18 +24,6 @@ router = APIRouter(tags=["alerts"])
 alerts = Kept(Collection.ALERTS, AlertView, "alert")
 
 AlertIdPath = Annotated[str, Path(alias="alertId", pattern=NAME_PATTERN, description="Of the alert.")]
-
-
-class AcknowledgeBody(View):
-    """What an acknowledgement may come with."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    operation_id: str | None = Field(
-        default=None,
-        pattern=OPERATION_ID_PATTERN,
-        description="An id of the caller's own: the same one again is the same operation.",
-    )
 
 
 @router.get("/alerts", operation_id="listAlerts", responses=responses(400, 503))
@@ -70,7 +56,7 @@ async def acknowledge_alert(
     sides: UsesSides,
     caller: Caller,
     response: Response,
-    body: Annotated[AcknowledgeBody | None, Body()] = None,
+    body: Annotated[RequestBody | None, Body()] = None,
 ) -> OperationView:
     """Say that somebody has seen an alert."""
     await alerts.one(sides, twin_id, alert_id)

@@ -3,16 +3,33 @@
 from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Query, Request
+from pydantic import AfterValidator, Field
 
 from functions.http.problems import unavailable
 from functions.http.sides import Sides
-from twin_actors.identity import TWIN_ID_PATTERN
+from twin_actors.identity import OPERATION_ID_PATTERN, TWIN_ID_PATTERN
 from twin_actors.models import Models
+from twin_actors.requests import AUTOMATIC
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 """Of operations, alerts, work orders."""
 
-OPERATION_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
+
+def _callers_own(operation_id: str) -> str:
+    if operation_id.startswith(AUTOMATIC):
+        raise ValueError(f"ids that begin with {AUTOMATIC} belong to rules")
+    return operation_id
+
+
+OperationId = Annotated[
+    str,
+    Field(
+        pattern=f"^{OPERATION_ID_PATTERN}$",
+        description="An id of the caller's own: the same one again is the same operation.",
+        json_schema_extra={"not": {"pattern": f"^{AUTOMATIC}"}},
+    ),
+    AfterValidator(_callers_own),
+]
 
 
 async def _sides(request: Request) -> Sides:
@@ -40,9 +57,7 @@ TwinIdPath = Annotated[
 TwinIdQuery = Annotated[
     str | None, Query(alias="twinId", pattern=f"^{TWIN_ID_PATTERN}$", description="Of this twin only.")
 ]
-OperationIdPath = Annotated[
-    str, Path(alias="operationId", pattern=OPERATION_ID_PATTERN, description="Of the operation.")
-]
+OperationIdPath = Annotated[str, Path(alias="operationId", pattern=NAME_PATTERN, description="Of the operation.")]
 StatusQuery = Annotated[str | None, Query(pattern="^[a-z-]{1,32}$", description="Of this status only.")]
 
 

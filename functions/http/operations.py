@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from functions.http import graph
 from functions.http.dependencies import (
-    OPERATION_ID_PATTERN,
     Caller,
+    OperationId,
     OperationIdPath,
     StatusQuery,
     TwinIdPath,
@@ -31,27 +31,19 @@ router = APIRouter(tags=["operations"])
 
 operations = Kept(Collection.OPERATIONS, OperationView, "operation")
 
-OperationIdQuery = Annotated[
-    str | None,
-    Query(
-        alias="operationId",
-        pattern=OPERATION_ID_PATTERN,
-        description="An id of the caller's own: the same one again is the same operation.",
-    ),
-]
 
-
-class CommandBody(View):
-    """What a command is given with."""
+class RequestBody(View):
+    """What any request may come with."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    operation_id: OperationId | None = None
+
+
+class CommandBody(RequestBody):
+    """What a command is given with."""
+
     request: JsonValue = Field(default=None, description="By the command's request schema in the model.")
-    operation_id: str | None = Field(
-        default=None,
-        pattern=OPERATION_ID_PATTERN,
-        description="An id of the caller's own: the same one again is the same operation.",
-    )
     expires_in_seconds: float = Field(
         default=60.0, ge=1.0, le=86_400.0, description="After which the command is not delivered any more."
     )
@@ -111,7 +103,7 @@ async def edit_twin(
             examples=[{"automaticControl": False}],
         ),
     ],
-    operation_id: OperationIdQuery = None,
+    operation_id: Annotated[OperationId | None, Query(alias="operationId")] = None,
 ) -> OperationView:
     """Set properties by hand; which of several sources is shown, `GET /api/twins/{twinId}` tells."""
     row = await graph.twin(sides.graph, twin_id)

@@ -109,6 +109,7 @@ async def test_the_same_id_is_the_same_operation(world: World, http: httpx.Async
         ("move", {"request": 1, "operationId": ""}, "body.operationId"),
         ("move", {"request": 1, "operationId": "x" * 65}, "body.operationId"),
         ("move", {"request": 1, "operationId": 7}, "body.operationId"),
+        ("move", {"request": 1, "operationId": "auto-worn-1"}, "body.operationId"),
         ("move", {"request": 1, "expiresInSeconds": 0}, "body.expiresInSeconds"),
         ("move", {"request": 1, "expiresInSeconds": 86_401}, "body.expiresInSeconds"),
         ("move", {"request": 1, "expiresInSeconds": "60"}, "body.expiresInSeconds"),
@@ -220,6 +221,24 @@ async def test_an_acknowledgement(world: World, http: httpx.AsyncClient) -> None
     assert (await http.post(path)).status_code == 202
     assert (await http.post("twins/valve-1/alerts/worn-2/acknowledge")).status_code == 404
     assert (await http.post(path, json={"operationId": "seen-1", "why": "so"})).status_code == 400
+
+
+async def test_ids_of_automatic_operations_are_not_for_callers(world: World, http: httpx.AsyncClient) -> None:
+    """A rule makes them; they are looked up as all others are, however long the rule's name is."""
+    await world.add_valve("valve-1")
+    await world.keep(Collection.ALERTS, "valve-1", "worn-1", "active", alert())
+    refused = [
+        await http.patch("twins/valve-1?operationId=auto-1", json={"opening": 1}, headers=PATCH),
+        await http.post("twins/valve-1/alerts/worn-1/acknowledge", json={"operationId": "auto-1"}),
+    ]
+    for answer, place in zip(refused, ("query.operationId", "body.operationId"), strict=True):
+        (fault,) = answer.json()["faults"]
+        assert (answer.status_code, fault["location"]) == (400, place)
+        assert "belong to rules" in fault["message"]
+    assert world.sent() == []
+    automatic = f"auto-{'worn-' * 12}1"
+    await world.keep(Collection.OPERATIONS, "valve-1", automatic, "answered", operation(automatic))
+    assert (await http.get(f"twins/valve-1/operations/{automatic}")).status_code == 200
 
 
 async def test_before_any_worker_nobody_can_be_asked(world: World, http: httpx.AsyncClient) -> None:

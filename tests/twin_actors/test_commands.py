@@ -360,6 +360,14 @@ async def test_a_command_that_makes_no_sense_is_not_sent(world: World, arguments
     assert (await world.documents.list(Collection.OPERATIONS)).documents == []
 
 
+@pytest.mark.parametrize("operation_id", ["auto-hot-1", "a/b", "", "x" * 65])
+async def test_some_ids_name_no_operation_of_a_person(world: World, operation_id: str) -> None:
+    """Those of rules, and those that HTTP could not look up."""
+    with pytest.raises(Rejected, match=r"bad_request"):
+        await world.run("twin", "command", "valve-1", "rest", "--operation-id", operation_id)
+    assert world.sent() == []
+
+
 async def test_an_edit_takes_json_and_text(world: World) -> None:
     """A number, a text that looks like one, a boolean, and nothing, which takes a value away."""
     operation, _ = await world.run(

@@ -8,6 +8,8 @@ import msgspec
 from twin_actors.commands.output import Result, add_output, item
 from twin_actors.commands.ports import Ports, partition_count
 from twin_actors.documents import Collection, Document, OperationStatus
+from twin_actors.errors import Rejected
+from twin_actors.identity import is_operation_id
 from twin_actors.requests import CommandRequest, Request, submit
 
 LOOK_SECONDS = 0.5
@@ -27,6 +29,11 @@ def add_submission(command: ArgumentParser) -> None:
 
 async def ask(ports: Ports, twin_id: str, request: Request, wait: float) -> Result:
     """Hand a request to its twin, and return the operation as it stands; at its end, if that comes within the wait."""
+    if not is_operation_id(request.operation_id):
+        allowed = (
+            "begins with a letter or digit, and has up to 64 letters, digits, dots, hyphens, underscores and colons"
+        )
+        raise Rejected("bad_request", f"{request.operation_id!r} names no operation: an id {allowed}")
     count = await partition_count(ports.journal())
     documents = ports.documents()
     operation = await submit(twin_id, request, documents, ports.sender(), count)
