@@ -7,20 +7,21 @@ from typing import Any
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import Commit, OutboxEntry
+from twin_actors.commit import Commit, OutboxEntry, Twin
 from twin_actors.dispatch import Dispatch, Outcome
+from twin_actors.documents import OperationStatus
 from twin_actors.errors import Unavailable
 from twin_actors.fold import numbered
 from twin_actors.gaps import GapReader
 from twin_actors.journals import Journal
-from twin_actors.maintenance import put_operation
+from twin_actors.maintenance import put_operation, without_effect
 from twin_actors.outbox import Receivers, deliver
 from twin_actors.outputs import PutDocument, SendCommand
-from twin_actors.ownership import Owner
+from twin_actors.ownership import Owner, RecordTooLarge
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
-from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, WorkOrders
-from twin_actors.sweep import RulModels, sweep
+from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, Throttled, WorkOrders
+from twin_actors.sweep import SLICE_BYTES, RulModels, sweep
 from twin_actors.twin import TwinType
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ SWEEP_SECONDS = 2.0
 
 MAX_OUTBOX = 10_000
 """Outputs that may wait before the partition is held: memory must not grow with an outage."""
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+"""How long a receiver that does not answer is left alone."""
 
 KNOWN_DONE = 5_000
 """How many deliveries one record may confirm."""
@@ -69,6 +74,13 @@ class Ports(msgspec.Struct, frozen=True):
         return Receivers(self.journal, self.sender, self.documents, self.orders)
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """A lane of outputs whose receiver does not answer is left alone, longer each time."""
+
+    until: float
+    seconds: float
+
+
 class Active(msgspec.Struct):
     """A partition that this process owns, as far as it knows.
 
@@ -86,6 +98,12 @@ class Active(msgspec.Struct):
         Done since the last record, to be said in the next one.
     told : list of PutDocument
         What came of outputs since the last record, for apps.
+    fruitless : dict
+        Twin id → commands that its rules gave and nothing came of, since the last record.
+    landed : list of Outcome
+        What came of commands, not yet committed.
+    closed : dict
+        Lane of outputs → until when it is left alone, and for how long.
     tick_time : float
         Of the newest tick that has not been followed by a sweep; 0 for none.
     """
@@ -99,6 +117,9 @@ class Active(msgspec.Struct):
     delivered: list[int] = []
     shown: dict[str, int] = {}
     told: list[PutDocument] = []
+    fruitless: dict[str, list[str]] = {}
+    landed: list[Outcome] = []
+    closed: dict[str, Pause] = {}
     tick_time: float = 0.0
 
     @property
@@ -110,12 +131,19 @@ class Active(msgspec.Struct):
         """Sweep the shard, a record a slice, as far as there is time; the next tick goes on."""
         shard, now, self.tick_time = self.shard, self.tick_time, 0.0
         deadline = self.ports.clock.elapsed() + SWEEP_SECONDS
+        most_bytes = SLICE_BYTES
         while True:
-            part = sweep(shard, self.types, self.ports.models, now)
-            if part.twins or part.swept != shard.swept:
+            part = sweep(shard, self.types, self.ports.models, now, most_bytes)
+            if part.twins or part.failed or part.swept != shard.swept:
                 outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
                 draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
-                await self.commit(msgspec.structs.replace(draft, swept=part.swept))
+                try:
+                    await self.commit(msgspec.structs.replace(draft, swept=part.swept), {"sweeps_failed": part.failed})
+                except RecordTooLarge:
+                    if len(part.twins) == 1:
+                        raise
+                    most_bytes //= 4
+                    continue
             if not part.swept or self.ports.clock.elapsed() >= deadline:
                 return
 
@@ -128,6 +156,7 @@ class Active(msgspec.Struct):
         await self.owner.append(
             msgspec.structs.replace(
                 draft,
+                twins=self._with_fruitless(draft.twins),
                 append_id=self.owner.next_append_id(),
                 epoch=self.owner.epoch,
                 delivered=delivered,
@@ -136,10 +165,26 @@ class Active(msgspec.Struct):
                 counts={**draft.counts, **(counts or {})},
             )
         )
+        self.fruitless.clear()
         del self.delivered[: len(delivered)]
         del self.told[: len(told)]
         for twin_id, _ in shown:
             del self.shown[twin_id]
+
+    def _with_fruitless(self, twins: list[Twin]) -> list[Twin]:
+        """Return the twins of a record, those included that gave a command which nothing came of."""
+        if not self.fruitless:
+            return twins
+        changed = {twin.twin_id: twin for twin in twins}
+        for twin_id, names in self.fruitless.items():
+            twin = changed.get(twin_id)
+            if twin is None:
+                twin = self.shard.twins[twin_id]
+                twin = msgspec.structs.replace(twin, state_version=twin.state_version + 1)
+            for name in names:
+                twin = msgspec.structs.replace(twin, maintenance=without_effect(twin.maintenance, name))
+            changed[twin_id] = twin
+        return list(changed.values())
 
     def _told_now(self) -> list[PutDocument]:
         """Return what came of outputs, as much as a record should say."""
@@ -176,18 +221,21 @@ class Active(msgspec.Struct):
             except Unavailable as error:
                 log.warning("partition %d: no snapshot now: %s", self.shard.partition, error)
 
-    async def drain(self) -> None:
-        """Deliver what waits before more is folded.
+    async def is_full(self) -> bool:
+        """Deliver what waits, where it is much; return whether it still is, and no more may be folded.
 
-        Raises
-        ------
-        Unavailable
-            Too much still waits.
+        Commands for devices do not count: they are bounded for each device, and end by themselves.
         """
+        if len(self.shard.outbox) < MAX_OUTBOX or self._waiting() < MAX_OUTBOX:
+            return False
         await self.deliver_outbox()
-        waiting = len(self.shard.outbox) - len(self.delivered)
-        if waiting >= MAX_OUTBOX:
-            raise Unavailable(f"partition {self.shard.partition}: {waiting} outputs wait, nothing more is folded")
+        return self._waiting() >= MAX_OUTBOX
+
+    def _waiting(self) -> int:
+        done = set(self.delivered)
+        return sum(
+            not isinstance(entry, SendCommand) and number not in done for number, entry in self.shard.outbox.items()
+        )
 
     async def deliver_outbox(self) -> None:
         """Deliver committed outputs that are not known delivered."""
@@ -198,11 +246,16 @@ class Active(msgspec.Struct):
         await self._confirm()
         for expired in self.dispatch.start(entry for entry in pending if isinstance(entry, SendCommand)):
             self.note(expired)
-        delivery = await deliver(pending, shard.partition, self.ports.receivers, now)
+        elapsed = self.ports.clock.elapsed()
+        closed = {lane for lane, pause in self.closed.items() if elapsed < pause.until}
+        delivery = await deliver(pending, shard.partition, self.ports.receivers, now, closed)
         self.delivered += delivery.done
         self.told += delivery.told
-        if delivery.fault is not None:
-            log.warning("partition %d: some of %d outputs wait: %s", shard.partition, len(pending), delivery.fault)
+        for lane in set(self.closed) - closed - set(delivery.faults):
+            del self.closed[lane]
+        for lane, fault in delivery.faults.items():
+            log.warning("partition %d: some of %d outputs wait: %s: %s", shard.partition, len(pending), lane, fault)
+            self._close(lane, fault)
         if self.told:
             await self.record()
             await self.deliver_outbox()
@@ -210,7 +263,18 @@ class Active(msgspec.Struct):
     def note(self, outcome: Outcome) -> None:
         """Remember what came of a command, for the next record."""
         self.delivered.append(outcome.number)
-        self.told.append(put_operation(outcome.twin_id, outcome.operation, self.ports.clock.now()))
+        operation = outcome.operation
+        self.told.append(put_operation(outcome.twin_id, operation, self.ports.clock.now()))
+        is_done = operation.status is OperationStatus.DELIVERED or 200 <= (operation.answer_status or 0) < 300
+        if operation.reason is not None and not is_done:
+            self.fruitless.setdefault(outcome.twin_id, []).append(operation.name)
+
+    def _close(self, lane: str, fault: Unavailable) -> None:
+        """Leave a lane alone for a while."""
+        last = self.closed.get(lane)
+        asked = fault.retry_after_seconds if isinstance(fault, Throttled) else 0.0
+        seconds = max(asked, FIRST_PAUSE_SECONDS if last is None else min(LONGEST_PAUSE_SECONDS, 2.0 * last.seconds))
+        self.closed[lane] = Pause(self.ports.clock.elapsed() + seconds, seconds)
 
     async def _confirm(self) -> None:
         """Find out whether we still own the partition, if we have not written for a while."""

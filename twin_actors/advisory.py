@@ -29,10 +29,17 @@ from twin_actors.maintenance import (
     watched,
 )
 from twin_actors.outputs import Output, PlaceOrder
+from twin_actors.requests import AUTOMATIC, RULE
 from twin_actors.twin import RUL, Rule, TwinType
 
 SAME_ARGUMENT = 0.01
 """A command whose argument differs by no more than this part of the last one says nothing new."""
+
+FRESH_SECONDS = 120.0
+"""A device is commanded on what it said so recently; what it kept while it was away is history."""
+
+LONGEST_GAP_SECONDS = 300.0
+"""Between two readings of a limit that is passed without a break; longer silence proves nothing."""
 
 DAY = 86_400.0
 
@@ -53,8 +60,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         Event time now, seconds since 1970.
     hub_time : float
         The cloud's time now.
-    reading_time : float
-        Event time of the newest reading.
+    reading_time, previous_time : float
+        Event time of the newest reading, and of what was known before.
     position : str
         ``partition-sequence number`` of the reading that is being folded; empty on a sweep.
     """
@@ -66,6 +73,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     hub_time: float
     reading_time: float
+    previous_time: float
     position: str = ""
 
 
@@ -78,7 +86,7 @@ def watch(maintenance: Maintenance, twin_type: TwinType[Any], situation: Situati
         What the rules remember.
     twin_type
     situation
-        A rule whose signal it lacks stays as it is.
+        A rule whose signal it lacks stays as it is; one whose signal is None has nothing to watch any more.
 
     Returns
     -------
@@ -87,11 +95,25 @@ def watch(maintenance: Maintenance, twin_type: TwinType[Any], situation: Situati
     list of Output
     """
     outputs: list[Output] = []
+    if maintenance.watches:
+        maintenance = _forget(maintenance, twin_type, situation, outputs)
     for rule in twin_type.rules:
         value = situation.signals.get(rule.signal)
         if isinstance(value, int | float) and not isinstance(value, bool):
             maintenance = _follow(maintenance, twin_type, rule, float(value), situation, outputs)
     return maintenance, outputs
+
+
+def _forget(
+    maintenance: Maintenance, twin_type: TwinType[Any], situation: Situation, outputs: list[Output]
+) -> Maintenance:
+    """End what rules remember that a new version of the type no longer has, or whose signal has gone."""
+    rules = {rule.name: rule for rule in twin_type.rules}
+    for name, kept in maintenance.watches.items():
+        rule = rules.get(name)
+        if rule is None or situation.signals.get(rule.signal, 0.0) is None:
+            maintenance = _clear(maintenance, twin_type, name, kept.alert, situation, outputs)
+    return maintenance
 
 
 def _follow(
@@ -107,16 +129,17 @@ def _follow(
     is_passed = _is_passed(rule, value)
     if before.alert is not None:
         if _is_clear(rule, value):
-            return _clear(maintenance, twin_type, rule, before.alert, situation, outputs)
+            return _clear(maintenance, twin_type, rule.name, before.alert, situation, outputs)
         if is_passed and rule.command:
             reason = _reason(maintenance, twin_type, rule, value, before.since, situation)
             return _command(maintenance, twin_type, rule, reason, situation, outputs)
         return maintenance
     if not is_passed:
-        return _with_watch(maintenance, rule, IDLE) if before.since else maintenance
-    since = before.since or situation.time
+        return _with_watch(maintenance, rule.name, IDLE) if before.since else maintenance
+    is_unbroken = before.since and situation.time - situation.previous_time <= LONGEST_GAP_SECONDS
+    since = before.since if is_unbroken else situation.time
     if situation.time - since < rule.for_seconds:
-        return maintenance if before.since else _with_watch(maintenance, rule, Watch(since))
+        return maintenance if is_unbroken else _with_watch(maintenance, rule.name, Watch(since))
     reason = _reason(maintenance, twin_type, rule, value, since, situation)
     maintenance = _raise(maintenance, rule, reason, situation, outputs)
     if rule.command:
@@ -126,10 +149,10 @@ def _follow(
     return maintenance
 
 
-def _with_watch(maintenance: Maintenance, rule: Rule, after: Watch) -> Maintenance:
-    watches = {name: kept for name, kept in maintenance.watches.items() if name != rule.name}
+def _with_watch(maintenance: Maintenance, name: str, after: Watch) -> Maintenance:
+    watches = {other: kept for other, kept in maintenance.watches.items() if other != name}
     if after != IDLE:
-        watches[rule.name] = after
+        watches[name] = after
     return msgspec.structs.replace(maintenance, watches=watches)
 
 
@@ -184,22 +207,24 @@ def _raise(
         reason=reason,
     )
     outputs.append(put_alert(situation.twin_id, alert, situation.hub_time))
-    raised = _with_watch(maintenance, rule, Watch(reason.since.timestamp(), alert))
+    raised = _with_watch(maintenance, rule.name, Watch(reason.since.timestamp(), alert))
     return msgspec.structs.replace(raised, number=number)
 
 
 def _clear(
     maintenance: Maintenance,
     twin_type: TwinType[Any],
-    rule: Rule,
-    alert: Alert,
+    name: str,
+    alert: Alert | None,
     situation: Situation,
     outputs: list[Output],
 ) -> Maintenance:
-    cleared = msgspec.structs.replace(alert, cleared=moment(situation.time))
-    outputs.append(put_alert(situation.twin_id, cleared, situation.hub_time))
-    maintenance = _with_watch(maintenance, rule, IDLE)
-    if any(watched(maintenance, other).alert for other in twin_type.rules if other.orders_work):
+    """End what a rule remembers, its alert too; without an alert that orders work, the need for it is over."""
+    if alert is not None:
+        cleared = msgspec.structs.replace(alert, cleared=moment(situation.time))
+        outputs.append(put_alert(situation.twin_id, cleared, situation.hub_time))
+    maintenance = _with_watch(maintenance, name, IDLE)
+    if any(watched(maintenance, rule).alert for rule in twin_type.rules if rule.orders_work):
         return maintenance
     return msgspec.structs.replace(maintenance, order=None)
 
@@ -255,8 +280,12 @@ def _command(
     """Give the command of a rule, as far as its guard rails let it."""
     row = command_of(twin_type, rule.command)
     assert row is not None, f"rule {rule.name} of {twin_type.name} gives a command that has no row"
+    if situation.hub_time - situation.time > FRESH_SECONDS:
+        return maintenance
     last = maintenance.given.get(row.name)
-    if last is not None and situation.time - last.time < row.least_interval_seconds:
+    if last is not None and min(situation.time - last.time, situation.hub_time - last.hub_time) < (
+        row.least_interval_seconds
+    ):
         return maintenance
     wanted = None if row.argument is None else row.argument(situation.state)
     if row.argument is not None and (wanted is None or not math.isfinite(wanted)):
@@ -274,11 +303,11 @@ def _command(
     number = maintenance.number + 1
     stopped_by = maintenance.edits.get(row.override)
     operation = Operation(
-        operation_id=f"auto-{rule.name}-{number}",
+        operation_id=f"{AUTOMATIC}{rule.name}-{number}",
         kind="command",
         name=row.name,
         request=argument,
-        caller=f"rule:{rule.name}",
+        caller=f"{RULE}{rule.name}",
         status=OperationStatus.PERSISTED,
         requested=moment(situation.hub_time),
         expires=moment(situation.hub_time + row.expires_after_seconds),
@@ -291,7 +320,9 @@ def _command(
             detail=f"{row.override} was set to false by {stopped_by.author}: commands are given by hand only",
         )
         outputs.append(put_operation(situation.twin_id, operation, situation.hub_time))
+        argument = None
     else:
         outputs += command_outputs(situation.twin_id, row, operation, situation.state_version)
-    given = {**maintenance.given, row.name: Given(situation.time, math.nan if argument is None else argument)}
+    asked = math.nan if argument is None else argument
+    given = {**maintenance.given, row.name: Given(situation.time, asked, situation.hub_time)}
     return msgspec.structs.replace(maintenance, number=number, given=given)

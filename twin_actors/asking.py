@@ -25,6 +25,9 @@ RECENT_OPERATIONS = 32
 MAX_EDITS = 64
 """Properties that people may have set on one twin."""
 
+MAX_WAITING = 16
+"""Commands of one twin that may wait for its device."""
+
 
 def take(
     maintenance: Maintenance,
@@ -34,6 +37,7 @@ def take(
     sensed: Mapping[str, PropertyValue | None],
     request: Request,
     hub_time: float,
+    waiting: int,
 ) -> tuple[Maintenance, list[Output]] | None:
     """Apply a request.
 
@@ -47,6 +51,8 @@ def take(
     request
     hub_time
         When the mailbox took it.
+    waiting
+        How many commands wait for the device.
 
     Returns
     -------
@@ -57,7 +63,7 @@ def take(
         return None
     outputs: list[Output]
     if isinstance(request, CommandRequest):
-        outputs = _command(twin_type, twin_id, state_version, request, hub_time)
+        outputs = _command(twin_type, twin_id, state_version, request, hub_time, waiting)
     elif isinstance(request, EditRequest):
         maintenance, outputs = _edit(maintenance, twin_type, twin_id, sensed, request)
     else:
@@ -72,7 +78,7 @@ def refused(twin_id: str, request: Request, detail: str, hub_time: float) -> Put
 
 
 def _command(
-    twin_type: TwinType[Any], twin_id: str, state_version: int, request: CommandRequest, hub_time: float
+    twin_type: TwinType[Any], twin_id: str, state_version: int, request: CommandRequest, hub_time: float, waiting: int
 ) -> list[Output]:
     row = command_of(twin_type, request.name)
     if row is None:
@@ -82,6 +88,9 @@ def _command(
     if isinstance(asked, int | float) and not isinstance(asked, bool) and not row.low <= asked <= row.high:
         limits = f"{row.low:g} to {row.high:g}"
         return [refused(twin_id, request, f"{asked:g} is outside the limits of {row.name}: {limits}", hub_time)]
+    if waiting >= MAX_WAITING:
+        detail = f"{waiting} commands wait for the device, no more are kept; ask again when it is back"
+        return [refused(twin_id, request, detail, hub_time)]
     if hub_time > request.expires:
         operation = operation_of(request, OperationStatus.EXPIRED, "it expired before its twin heard of it")
         return [put_operation(twin_id, operation, hub_time)]
@@ -97,7 +106,9 @@ def _edit(
 ) -> tuple[Maintenance, list[Output]]:
     edits = dict(maintenance.edits)
     for name, value in request.changes.items():
-        edits[name] = ManualValue(value, request.caller, request.requested, is_shown=False)
+        before = edits.get(name)
+        if before is None or before.time <= request.requested:  # of one source the newest counts, not the last to come
+            edits[name] = ManualValue(value, request.caller, request.requested, is_shown=False)
     if len(edits) > MAX_EDITS:
         detail = f"people have set {len(maintenance.edits)} properties, at most {MAX_EDITS} are kept"
         return maintenance, [refused(twin_id, request, detail, request.requested)]

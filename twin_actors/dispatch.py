@@ -45,6 +45,14 @@ class Outcome(msgspec.Struct, frozen=True):
     operation: Operation
 
 
+class _Pause(msgspec.Struct, frozen=True):
+    """Until when a device is left alone, how long that is, and whether it was not connected."""
+
+    not_before: float
+    seconds: float
+    is_offline: bool
+
+
 class Dispatch:
     """The commands of one shard's devices.
 
@@ -61,7 +69,7 @@ class Dispatch:
         self._landed = landed
         self._in_flight: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._paused: dict[str, tuple[float, float]] = {}
+        self._paused: dict[str, _Pause] = {}
 
     def start(self, waiting: Iterable[SendCommand]) -> list[Outcome]:
         """Send what can be sent now, without waiting for it.
@@ -77,24 +85,36 @@ class Dispatch:
             Of those that have expired.
         """
         expired: list[Outcome] = []
-        met: set[str] = set()
+        met = set(self._in_flight)
         for entry in waiting:
             twin_id = entry.command.twin_id
-            if twin_id in met or twin_id in self._in_flight:
+            if self._in_flight.get(twin_id) == entry.number:
                 continue
             if self._clock.now() > entry.command.expires:
-                detail = "the device could not be reached in time"
-                expired.append(_outcome(entry, OperationStatus.EXPIRED, detail))
-                self._paused.pop(twin_id, None)
-                continue
-            met.add(twin_id)
-            not_before, _ = self._paused.get(twin_id, (0.0, 0.0))
-            if self._clock.elapsed() >= not_before and len(self._in_flight) < MOST_IN_FLIGHT:
-                self._in_flight[twin_id] = entry.number
-                task = asyncio.create_task(self._fly(entry))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                expired.append(_outcome(entry, OperationStatus.EXPIRED, "the device could not be reached in time"))
+            elif twin_id not in met:
+                pause = self._paused.get(twin_id)
+                if pause is not None and pause.is_offline and not entry.command.desired:
+                    if not self._may_try(pause):
+                        continue  # one that can stand as desired value may pass it
+                elif pause is not None and not pause.is_offline and not self._may_try(pause):
+                    met.add(twin_id)
+                    continue
+                met.add(twin_id)
+                self._launch(entry, is_repeat=pause is not None)
         return expired
+
+    def _may_try(self, pause: "_Pause") -> bool:
+        return self._clock.elapsed() >= pause.not_before
+
+    def _launch(self, entry: SendCommand, *, is_repeat: bool) -> None:
+        """Send a command beside all else, if there is room; what was tried before leaves room for what was not."""
+        if len(self._in_flight) >= (MOST_IN_FLIGHT // 2 if is_repeat else MOST_IN_FLIGHT):
+            return
+        self._in_flight[entry.command.twin_id] = entry.number
+        task = asyncio.create_task(self._fly(entry))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def settle(self) -> None:
         """Wait until nothing is in flight."""
@@ -130,7 +150,7 @@ class Dispatch:
             try:
                 return _answered(entry, await self._devices.invoke(command))
             except Offline:
-                if not command.desired:
+                if not command.desired or self._clock.now() > command.expires:
                     raise
                 await self._devices.set_desired(command)
         except Refused as error:
@@ -143,17 +163,17 @@ class Dispatch:
 
     def _pause(self, twin_id: str, error: Offline | Unavailable) -> None:
         """Leave a device alone for a while, longer each time."""
-        _, last = self._paused.get(twin_id, (0.0, 0.0))
+        last = self._paused.get(twin_id)
         asked = error.retry_after_seconds if isinstance(error, Throttled) else 0.0
-        pause = max(asked, min(LONGEST_PAUSE_SECONDS, 2.0 * last or FIRST_PAUSE_SECONDS))
-        self._paused[twin_id] = (self._clock.elapsed() + pause, pause)
-        log.info("device %s: %s; tried again in %g s", twin_id, error, pause)
+        seconds = max(asked, FIRST_PAUSE_SECONDS if last is None else min(LONGEST_PAUSE_SECONDS, 2.0 * last.seconds))
+        self._paused[twin_id] = _Pause(self._clock.elapsed() + seconds, seconds, isinstance(error, Offline))
+        log.info("device %s: %s; tried again in %g s", twin_id, error, seconds)
 
 
 def _answered(entry: SendCommand, answer: Answer) -> Outcome:
     try:
         said = msgspec.json.decode(answer.payload) if len(answer.payload) <= MAX_ANSWER_BYTES else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         said = answer.payload.decode(errors="replace")
     operation = msgspec.structs.replace(
         entry.operation, status=OperationStatus.ANSWERED, answer_status=answer.status, answer=said

@@ -20,7 +20,7 @@ from twin_actors.commit import (
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter
 from twin_actors.messages import Envelope
-from twin_actors.outputs import Output, PutDocument
+from twin_actors.outputs import Output, PutDocument, SendCommand
 from twin_actors.requests import AddressedRequest
 from twin_actors.shard import Shard
 from twin_actors.turn import Folded, Work, run
@@ -54,6 +54,7 @@ def fold(
     Commit
         Without append id and epoch, which its owner gives.
     """
+    waiting = _waiting(mail, shard)
     known = {
         twin_id: twin
         for twin_id in mail.by_twin
@@ -67,6 +68,7 @@ def fold(
                 types[twin.type_name],
                 mail.by_twin[twin_id],
                 shard.recent_keys.get(twin_id, ()),
+                waiting[twin_id],
             )
             for twin_id, twin in known.items()
         ]
@@ -99,6 +101,14 @@ def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Fold
         dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
         for envelope, refusal in given_up
     ]
+
+
+def _waiting(mail: Mail, shard: Shard) -> Counter[str]:
+    """Count the commands that wait for each device, where apps ask for more."""
+    is_asked = any(isinstance(one, AddressedRequest) for envelopes in mail.by_twin.values() for one in envelopes)
+    if not is_asked:
+        return Counter()
+    return Counter(entry.command.twin_id for entry in shard.outbox.values() if isinstance(entry, SendCommand))
 
 
 def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:

@@ -108,7 +108,7 @@ async def _fold(active: Active, events: Sequence[Event], counts: Mapping[str, in
     watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
     try:
         await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
-    except RecordTooLarge as error:
+    except (RecordTooLarge, OverflowError) as error:  # a number may be too large for MessagePack
         if len(events) > 1:
             half = len(events) // 2
             await _fold(active, events[:half], counts)

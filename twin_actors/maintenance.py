@@ -4,6 +4,7 @@ It is committed with the state, and so survives whatever becomes of the process:
 again, a command that was given is not given again before its interval is over.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,10 +44,20 @@ IDLE = Watch()
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):
-    """The last command of a name that a rule gave, or tried to: event time, and what it asked for."""
+    """The last command of a name that a rule gave, or tried to.
+
+    Attributes
+    ----------
+    time, hub_time : float
+        Event time and the cloud's time of it: the least interval holds in both, so that readings that were kept
+        while a device was away do not give a hundred commands at once.
+    argument : float
+        What it asked for; NaN where there was nothing to ask for, or where nothing came of it.
+    """
 
     time: float
     argument: float
+    hub_time: float = 0.0
 
 
 class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
@@ -171,3 +182,12 @@ def command_outputs(
     )
     yield put_operation(twin_id, operation, operation.requested.timestamp())
     yield SendCommand(0, command, operation)
+
+
+def without_effect(maintenance: Maintenance, name: str) -> Maintenance:
+    """Remember that nothing came of the last command of a name: once its interval is over it may be given again."""
+    last = maintenance.given.get(name)
+    if last is None:
+        return maintenance
+    given = {**maintenance.given, name: msgspec.structs.replace(last, argument=math.nan)}
+    return msgspec.structs.replace(maintenance, given=given)

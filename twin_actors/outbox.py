@@ -8,7 +8,8 @@ devices are not sent from here but beside the batches, by `Dispatch`.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,9 @@ MAX_SEND_BYTES = 512 * 1024
 
 WRITES_AT_ONCE = 16
 """Dead letters, or documents, stored at the same time."""
+
+MOST_FAULTS = 3
+"""Outputs of a lane that fail in a round before its receiver counts as away; fewer have reasons of their own."""
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +48,14 @@ class Delivery(msgspec.Struct):
     ----------
     done : list of int
         The numbers delivered.
-    fault : Unavailable or None
-        Why others were not.
+    faults : dict
+        Lane → why it stopped; the rest of it was not tried.
     told : list of PutDocument
         What apps must learn of it.
     """
 
     done: list[int] = []
-    fault: Unavailable | None = None
+    faults: dict[str, Unavailable] = {}
     told: list[PutDocument] = []
 
 
@@ -64,8 +68,16 @@ class Receivers(msgspec.Struct, frozen=True):
     orders: WorkOrders
 
 
-async def deliver(entries: Iterable[OutboxEntry], source: int, to: Receivers, time: float) -> Delivery:
-    """Deliver entries, as many as will go now; a kind of output that does not go holds up no other.
+MAILBOX, LETTERS, DOCUMENTS, ORDERS = "mailbox", "dead letters", "documents", "work orders"
+"""The lanes of outputs: one that does not go holds up no other."""
+
+_LANES: Mapping[type, str] = {KeepLetter: LETTERS, StrikeLetter: LETTERS, PutDocument: DOCUMENTS, PlaceOrder: ORDERS}
+
+
+async def deliver(
+    entries: Iterable[OutboxEntry], source: int, to: Receivers, time: float, closed: Container[str] = ()
+) -> Delivery:
+    """Deliver entries, as many as will go now.
 
     Parameters
     ----------
@@ -76,36 +88,33 @@ async def deliver(entries: Iterable[OutboxEntry], source: int, to: Receivers, ti
     to
     time
         Now, seconds since 1970.
+    closed
+        Lanes that are not tried.
     """
     delivery = Delivery()
-    lanes: dict[int, list[SendForward]] = {}
-    letters: list[KeepLetter | StrikeLetter] = []
-    documents: list[PutDocument] = []
-    orders: list[PlaceOrder] = []
+    forwards: dict[int, list[SendForward]] = {}
+    kept: dict[str, list[Any]] = {LETTERS: [], DOCUMENTS: [], ORDERS: []}
     for entry in entries:
         if isinstance(entry, SendForward):
-            lanes.setdefault(entry.destination, []).append(entry)
-        elif isinstance(entry, PutDocument):
-            documents.append(entry)
-        elif isinstance(entry, PlaceOrder):
-            orders.append(entry)
+            forwards.setdefault(entry.destination, []).append(entry)
         elif not isinstance(entry, SendCommand):
-            letters.append(entry)
-    for destination, lane in lanes.items():
-        sent, stopped_by = await _send_lane(source, destination, lane, to.sender)
-        delivery.done += sent
-        delivery.fault = stopped_by or delivery.fault
-    await _store_letters(letters, to.journal, delivery)
-    await _put_documents(documents, to.documents, delivery)
-    await _place_orders(orders, to.orders, delivery, time)
+            kept[_LANES[type(entry)]].append(entry)
+    if MAILBOX not in closed:
+        for destination, lane in forwards.items():
+            await _send_lane(source, destination, lane, to.sender, delivery)
+    if LETTERS not in closed:
+        await _store_letters(kept[LETTERS], to.journal, delivery)
+    if DOCUMENTS not in closed:
+        await _put_documents(kept[DOCUMENTS], to.documents, delivery)
+    if ORDERS not in closed:
+        await _place_orders(kept[ORDERS], to.orders, delivery, time)
     return delivery
 
 
 async def _send_lane(
-    source: int, destination: int, lane: list[SendForward], sender: MailboxSender
-) -> tuple[list[int], Unavailable | None]:
+    source: int, destination: int, lane: list[SendForward], sender: MailboxSender, delivery: Delivery
+) -> None:
     """Send one channel's entries in order, one send in flight, and stop at the first failure."""
-    delivered: list[int] = []
     for chunk in _chunks(lane):
         messages: list[tuple[bytes, Mapping[str, str]]] = [
             (_encode(Forward(source, entry.channel_number, entry.event)), {KIND: Kind.FORWARD.value}) for entry in chunk
@@ -113,9 +122,9 @@ async def _send_lane(
         try:
             await sender.send(destination, messages)
         except Unavailable as error:
-            return delivered, error
-        delivered += [entry.number for entry in chunk]
-    return delivered, None
+            delivery.faults[MAILBOX] = error
+            return
+        delivery.done += [entry.number for entry in chunk]
 
 
 def _chunks(lane: list[SendForward]) -> list[list[SendForward]]:
@@ -141,7 +150,7 @@ async def _store_letters(letters: list[KeepLetter | StrikeLetter], journal: Jour
         elif entry.letter.letter_id not in struck:
             await journal.write(letter_path(entry.letter.letter_id), _encode(entry.letter))
 
-    await _side_by_side(letters, store, delivery)
+    await _side_by_side(LETTERS, letters, store, delivery)
 
 
 async def _put_documents(entries: list[PutDocument], documents: Documents, delivery: Delivery) -> None:
@@ -157,12 +166,17 @@ async def _put_documents(entries: list[PutDocument], documents: Documents, deliv
                 what = f"{entry.collection} {entry.document.document_id} of twin {entry.document.twin_id}"
                 log.error("%s is not shown to apps: %s", what, error)  # noqa: TRY400  no bug of ours
 
-    await _side_by_side(entries, put, delivery)
+    await _side_by_side(DOCUMENTS, entries, put, delivery)
 
 
 async def _place_orders(entries: list[PlaceOrder], orders: WorkOrders, delivery: Delivery, time: float) -> None:
-    """Place orders one after the other, and tell apps what came of each; the first that does not go ends the round."""
+    """Place orders one after the other, the revisions of one in order, and tell apps what came of each."""
+    newest = {(entry.order.twin_id, entry.document_id): entry.number for entry in entries}
+    faults: list[Unavailable] = []
+    waiting: set[str] = set()
     for entry in entries:
+        if entry.order.order_id in waiting:
+            continue
         status = "placed"
         try:
             await orders.place(entry.order)
@@ -170,24 +184,42 @@ async def _place_orders(entries: list[PlaceOrder], orders: WorkOrders, delivery:
             status = "refused"
             log.error("work order %s is refused: %s", entry.order.idempotency_key, error)  # noqa: TRY400  no bug of ours
         except Unavailable as error:
-            delivery.fault = error
-            return
+            faults.append(error)
+            waiting.add(entry.order.order_id)
+            if len(faults) == MOST_FAULTS:
+                break
+            continue
         delivery.done.append(entry.number)
-        delivery.told.append(put_order(entry.order.twin_id, entry.document_id, entry.order, status, time))
+        if entry.number == newest[entry.order.twin_id, entry.document_id]:  # apps see the newest revision already
+            delivery.told.append(put_order(entry.order.twin_id, entry.document_id, entry.order, status, time))
+    _note_faults(ORDERS, faults, len({entry.order.order_id for entry in entries}), delivery)
 
 
 async def _side_by_side[E: KeepLetter | StrikeLetter | PutDocument](
-    entries: Sequence[E], write: Callable[[E], Awaitable[None]], delivery: Delivery
+    lane: str, entries: Sequence[E], write: Callable[[E], Awaitable[None]], delivery: Delivery
 ) -> None:
+    """Write entries, some at a time, until as many have failed."""
     limit = asyncio.Semaphore(WRITES_AT_ONCE)
+    faults: list[Unavailable] = []
 
     async def one(entry: E) -> None:
         async with limit:
+            if len(faults) >= WRITES_AT_ONCE:
+                return
             try:
                 await write(entry)
             except Unavailable as error:
-                delivery.fault = error
+                faults.append(error)
             else:
                 delivery.done.append(entry.number)
 
     await asyncio.gather(*(one(entry) for entry in entries))
+    _note_faults(lane, faults, len(entries), delivery)
+
+
+def _note_faults(lane: str, faults: list[Unavailable], tried: int, delivery: Delivery) -> None:
+    """Stop a lane whose receiver is away; an output that fails alone does not stand in the way of others."""
+    if faults and len(faults) >= min(tried, MOST_FAULTS):
+        delivery.faults[lane] = faults[-1]
+    elif faults:
+        log.warning("%d of %d %s did not go: %s", len(faults), tried, lane, faults[-1])

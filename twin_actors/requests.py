@@ -17,6 +17,24 @@ from twin_actors.sinks import Documents, MailboxSender
 MAX_REQUEST_BYTES = 65_536
 """Of one request, encoded."""
 
+MAX_NAME_LENGTH = 128
+"""Of an operation id, a caller, a command, a property, an alert id."""
+
+MAX_TEXT_LENGTH = 4_096
+"""Of a text that a person sets: what Azure Digital Twins takes."""
+
+MAX_CHANGES = 64
+"""Properties set by one edit."""
+
+AUTOMATIC = "auto-"
+"""How the ids of operations begin that rules ask for; nobody else may use it."""
+
+RULE = "rule:"
+"""How the callers of those operations begin."""
+
+LAST_TIME = 4_102_444_800.0
+"""The year 2100: no request is from later."""
+
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, tag="command"):
     """Let the twin's device do something.
@@ -82,9 +100,46 @@ def decode_request(body: bytes) -> Request:
         The body is none.
     """
     try:
-        return _decoder.decode(body)
-    except msgspec.DecodeError as error:
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected("bad_request", f"the body is no request: {error}") from None
+    check_request(request)
+    return request
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be kept, whoever sends it.
+
+    Raises
+    ------
+    Rejected
+    """
+    names = [request.operation_id, request.caller]
+    times = [request.requested]
+    if isinstance(request, CommandRequest):
+        names.append(request.name)
+        times.append(request.expires)
+    elif isinstance(request, EditRequest):
+        names += request.changes
+        if len(request.changes) > MAX_CHANGES:
+            raise Rejected("bad_request", f"{len(request.changes)} properties are set, at most {MAX_CHANGES} at once")
+        for name, value in request.changes.items():
+            if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+                raise Rejected("bad_request", f"{name} has {len(value)} letters, at most {MAX_TEXT_LENGTH} are kept")
+    else:
+        names.append(request.alert_id)
+    if not all(0 < len(name) <= MAX_NAME_LENGTH for name in names):
+        raise Rejected("bad_request", f"ids and names have 1 to {MAX_NAME_LENGTH} letters")
+    if request.operation_id.startswith(AUTOMATIC) or request.caller.startswith(RULE):
+        raise Rejected(
+            "bad_request", f"{AUTOMATIC}… and {RULE}… belong to rules; choose another operation id or caller"
+        )
+    if not all(0.0 <= time <= LAST_TIME for time in times):
+        raise Rejected("bad_request", "a time is not between 1970 and 2100")
+    try:
+        msgspec.msgpack.encode(request)
+    except (OverflowError, ValueError) as error:
+        raise Rejected("bad_request", f"a number is too large to be kept: {error}") from None
 
 
 def operation_of(request: Request, status: OperationStatus, detail: str = "") -> Operation:
@@ -128,6 +183,7 @@ async def submit(
     Unavailable
         Nothing is known of what happened: ask again with the same operation id.
     """
+    check_request(request)
     body = msgspec.json.encode(request)
     if len(body) > MAX_REQUEST_BYTES:
         raise Rejected("too_large", f"the request has {len(body)} bytes, at most {MAX_REQUEST_BYTES} are taken")

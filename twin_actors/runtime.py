@@ -14,7 +14,7 @@ from typing import Any
 from twin_actors import intake
 from twin_actors.active import MAX_OUTBOX, Active, Ports
 from twin_actors.dispatch import Dispatch, Outcome
-from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError
+from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError, Unavailable
 from twin_actors.journals import ABSENT
 from twin_actors.messages import KIND, Event, Kind
 from twin_actors.ownership import LIMITS, Limits, Owner, restore
@@ -83,14 +83,18 @@ class Runtime:
         """
         async with self._alone(partition):
             active = self._active.get(partition) or await self._activate(partition, events)
-            if len(active.shard.outbox) >= MAX_OUTBOX:
-                await active.drain()
-            await intake.take(active, events)
-            if active.tick_time:
-                await active.sweep()
-            await active.send()
-            assert active.shard.watermark is not None
-            return active.shard.watermark
+            if not await active.is_full():
+                return await self._advance(active, events)
+        raise Unavailable(f"partition {partition}: {MAX_OUTBOX} outputs wait, nothing more is folded")
+
+    async def _advance(self, active: Active, events: Sequence[Event]) -> Watermark:
+        """Fold a batch, sweep where a tick says so, and deliver what comes of it."""
+        await intake.take(active, events)
+        if active.tick_time:
+            await active.sweep()
+        await active.send()
+        assert active.shard.watermark is not None
+        return active.shard.watermark
 
     @contextlib.asynccontextmanager
     async def _alone(self, partition: int) -> AsyncIterator[None]:
@@ -186,11 +190,15 @@ class Runtime:
     async def _land(self, active: Active, outcome: Outcome) -> None:
         """Commit what came of a command, and send the device's next."""
         partition = active.shard.partition
+        active.landed.append(outcome)
         try:
             async with self._alone(partition):
-                if self._active.get(partition) is active:  # else the next owner sends it again, and the device knows it
-                    active.note(outcome)
-                    active.dispatch.noted(outcome)
+                # Else the next owner sends it again, and the device knows it; or whoever came first has committed it.
+                if self._active.get(partition) is active and active.landed:
+                    for one in active.landed:
+                        active.note(one)
+                        active.dispatch.noted(one)
+                    active.landed.clear()
                     await active.record()
                     await active.deliver_outbox()
         except TwinfoldError as error:

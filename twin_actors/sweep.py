@@ -4,7 +4,8 @@ A sweep goes through the shard in slices, each a record of its own with the twin
 sweep that is cut short is continued by the next tick, whoever owns the shard then.
 """
 
-import math
+import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from twin_actors.advisory import Situation, watch
 from twin_actors.commit import Twin
 from twin_actors.documents import Prediction
+from twin_actors.maintenance import Maintenance
 from twin_actors.outputs import Output
 from twin_actors.shard import Shard
 from twin_actors.turn import decode_state
@@ -35,6 +37,9 @@ SIGNAL_BYTES = 96
 OUTPUT_BYTES = 4096
 """What a twin, each of its signals and each output take in a record, beside the state, generously."""
 
+MOST_DAYS = 36_525.0
+"""A prediction beyond a century is none."""
+
 WORTH_TELLING = 0.01
 """A prediction that differs by no more than this part from the last one changes nothing."""
 
@@ -51,6 +56,10 @@ class RulModel(Protocol):
         """Return estimate, lower and upper bound in days, (n, 3), of features (n, k)."""
 
 
+log = logging.getLogger(__name__)
+
+_encode = msgspec.msgpack.Encoder().encode
+
 type RulModels = Callable[[str], RulModel | None]
 """Twin type's name → its RUL model."""
 
@@ -64,23 +73,29 @@ class Slice(msgspec.Struct, frozen=True):
     outputs : list of Output
     swept : str
         The last twin of the part; empty where the sweep is through.
+    failed : int
+        Twins whose type raised: they are looked at again by the next sweep.
     """
 
     twins: list[Twin]
     outputs: list[Output]
     swept: str
+    failed: int = 0
 
 
 class _Look(msgspec.Struct):
-    """A twin of the slice, decoded."""
+    """A twin of the slice: decoded, where something can have changed, and what its RUL model is asked with."""
 
     twin: Twin
     twin_type: TwinType[Any]
     state: Any
     features: tuple[float, ...] | None
+    has_failed: bool = False
 
 
-def sweep(shard: Shard, types: Mapping[str, TwinType[Any]], models: RulModels, now: float) -> Slice:
+def sweep(
+    shard: Shard, types: Mapping[str, TwinType[Any]], models: RulModels, now: float, most_bytes: int = SLICE_BYTES
+) -> Slice:
     """Sweep the part of a shard that follows the last one swept.
 
     Parameters
@@ -92,36 +107,53 @@ def sweep(shard: Shard, types: Mapping[str, TwinType[Any]], models: RulModels, n
     models
     now
         The time of the tick.
+    most_bytes
+        That the slice may write, about.
     """
     twin_ids = list(shard.twins)
     first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.twins else 0
-    part = twin_ids[first : first + SLICE_TWINS]
-    looks = [_look(shard.twins[twin_id], types) for twin_id in part]
+    looks = [_look(shard.twins[twin_id], types) for twin_id in twin_ids[first : first + SLICE_TWINS]]
     predictions = _predict(looks, models)
     changed: list[Twin] = []
     outputs: list[Output] = []
-    size = 0
+    size = failed = 0
+    last = ""
     for look in looks:
-        after, left = _sweep_one(look, predictions.get(look.twin.twin_id), now)
+        last = look.twin.twin_id
+        after, left = _sweep_one(look, predictions.get(last), now)
+        failed += look.has_failed
         if after is not look.twin:
             changed.append(after)
             outputs += left
             size += TWIN_BYTES + len(after.state) + SIGNAL_BYTES * len(after.signals) + OUTPUT_BYTES * len(left)
-        if size >= SLICE_BYTES:
+            size += len(_encode(after.maintenance))
+        if size >= most_bytes:
             break
-    last = look.twin.twin_id if looks else ""
-    return Slice(changed, outputs, "" if not twin_ids or last == twin_ids[-1] else last)
+    return Slice(changed, outputs, "" if not twin_ids or last == twin_ids[-1] else last, failed)
 
 
 def _look(twin: Twin, types: Mapping[str, TwinType[Any]]) -> _Look:
-    """Decode what a twin needs to be looked at; nothing where nothing can have changed."""
     twin_type = types[twin.type_name]
+    look = _Look(twin, twin_type, None, None)
     before = twin.maintenance.prediction
-    if twin_type.features is None or (before is not None and before.time >= twin.last_reading_time):
-        is_pending = any(watched.alert is None for watched in twin.maintenance.watches.values())
-        return _Look(twin, twin_type, decode_state(twin, twin_type) if is_pending else None, None)
-    state = decode_state(twin, twin_type)
-    return _Look(twin, twin_type, state, twin_type.features(state))
+    is_new = before is None or before.time < twin.last_reading_time
+    is_pending = any(watched.alert is None for watched in twin.maintenance.watches.values())
+    ask = twin_type.features if is_new else None
+    if ask is not None or is_pending:
+        look.state = decode_state(twin, twin_type)
+    if ask is not None:
+        look.features = _contained(look, lambda: ask(look.state))
+    return look
+
+
+def _contained[T](look: _Look, call: Callable[[], T]) -> T | None:
+    """Call what a twin type has written; where it raises, its twin is left as it is, and the others are swept."""
+    try:
+        return call()
+    except Exception:
+        log.exception("twin %s could not be swept: its type %s raised", look.twin.twin_id, look.twin_type.name)
+        look.has_failed = True
+        return None
 
 
 def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]:
@@ -133,9 +165,12 @@ def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]
         if model is None:
             continue
         group = [look for look in asking if look.twin_type.name == name]
-        rows = model.predict(np.array([look.features for look in group], dtype=np.float64))
-        for look, (estimate, lower, upper) in zip(group, rows.tolist(), strict=True):
-            if math.isfinite(estimate) and math.isfinite(lower) and math.isfinite(upper):
+        features = np.array([look.features for look in group], dtype=np.float64)
+        rows = _contained(group[0], functools.partial(model.predict, features))
+        for look, (estimate, lower, upper) in zip(
+            group, [] if rows is None else rows.tolist(), strict=rows is not None
+        ):
+            if 0.0 <= lower <= estimate <= upper <= MOST_DAYS:
                 time = look.twin.last_reading_time
                 predictions[look.twin.twin_id] = Prediction(estimate, lower, upper, model.name, time)
     return predictions
@@ -144,37 +179,45 @@ def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]
 def _sweep_one(look: _Look, prediction: Prediction | None, now: float) -> tuple[Twin, list[Output]]:
     """Return a twin after the sweep; the same object where nothing changed."""
     twin = look.twin
-    maintenance = twin.maintenance
-    outputs: list[Output] = []
     connection = _connection(twin, now)
+    maintenance, outputs = twin.maintenance, list[Output]()
     if prediction is not None:
         maintenance = msgspec.structs.replace(maintenance, prediction=prediction)
-    predicted = maintenance
-    if look.state is not None and connection != "offline":
-        signals = dict(look.twin_type.properties(look.state))
-        if maintenance.prediction is not None:
-            signals[RUL] = maintenance.prediction.estimate
-        situation = Situation(
-            twin_id=twin.twin_id,
-            state_version=twin.state_version + 1,
-            state=look.state,
-            signals=signals,
-            # Event time goes on while nothing is heard, by the cloud's clock.
-            time=twin.last_reading_time + max(0.0, now - twin.last_seen_time),
-            hub_time=now,
-            reading_time=twin.last_reading_time,
-        )
-        maintenance, outputs = watch(maintenance, look.twin_type, situation)
-    if prediction is not None and maintenance is predicted and not _is_news(prediction, twin.maintenance.prediction):
-        maintenance = twin.maintenance
+    if look.state is not None and connection != "offline" and not look.has_failed:
+        predicted = maintenance
+        followed = _contained(look, lambda: _follow_rules(look, predicted, now))
+        if followed is not None:
+            maintenance, outputs = followed
+        if (
+            maintenance is predicted
+            and prediction is not None
+            and not _is_news(prediction, twin.maintenance.prediction)
+        ):
+            maintenance = twin.maintenance
     if connection == twin.connection and maintenance is twin.maintenance:
         return twin, []
-    return (
-        msgspec.structs.replace(
-            twin, connection=connection, maintenance=maintenance, state_version=twin.state_version + 1
-        ),
-        outputs,
+    state_version = twin.state_version + 1
+    changed = msgspec.structs.replace(twin, connection=connection, maintenance=maintenance, state_version=state_version)
+    return changed, outputs
+
+
+def _follow_rules(look: _Look, maintenance: Maintenance, now: float) -> tuple[Maintenance, list[Output]]:
+    twin = look.twin
+    signals = dict(look.twin_type.properties(look.state))
+    if maintenance.prediction is not None:
+        signals[RUL] = maintenance.prediction.estimate
+    situation = Situation(
+        twin_id=twin.twin_id,
+        state_version=twin.state_version + 1,
+        state=look.state,
+        signals=signals,
+        # Event time goes on while nothing is heard, by the cloud's clock.
+        time=twin.last_reading_time + max(0.0, now - twin.last_seen_time),
+        hub_time=now,
+        reading_time=twin.last_reading_time,
+        previous_time=twin.last_reading_time,
     )
+    return watch(maintenance, look.twin_type, situation)
 
 
 def _connection(twin: Twin, now: float) -> str:

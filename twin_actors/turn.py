@@ -18,7 +18,7 @@ from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.messages import Envelope, Quality
-from twin_actors.outputs import Output
+from twin_actors.outputs import Output, SendCommand
 from twin_actors.quality import judge, overall
 from twin_actors.requests import AddressedRequest
 from twin_actors.twin import KernelRequest, PropertyValue, TwinType
@@ -29,6 +29,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 RECENT_KEYS = 64
 """How many message ids a twin remembers, to count what its device sends again."""
+
+MAX_OUTPUTS = 32
+"""Outputs of one message, beyond which its rules are applied to its last row only: what a device kept for hours may
+pass a limit hundreds of times."""
 
 MAX_STATE_BYTES = 65_536
 """Of one twin: a batch's changed states must fit few records."""
@@ -42,6 +46,8 @@ class Work(msgspec.Struct, frozen=True):
     twin_type: TwinType[Any]
     envelopes: Sequence[Envelope | AddressedRequest]
     recent_keys: Sequence[int]
+    waiting: int = 0
+    """How many commands wait for its device."""
 
 
 class Folded(msgspec.Struct):
@@ -177,7 +183,8 @@ def _fold(work: Work) -> Turns[Folded]:
     state = decode_state(work.twin, work.twin_type)
     recent = dict.fromkeys(work.recent_keys)
     for envelope in work.envelopes:
-        key = message_key(envelope.event.message_id)
+        is_request = isinstance(envelope, AddressedRequest)  # which has an operation id instead
+        key = 0 if is_request else message_key(envelope.event.message_id)
         if key in recent:
             folded.resent += 1
             continue
@@ -215,6 +222,7 @@ def _ask(work: Work, state: object, folded: Folded, asked: AddressedRequest) -> 
         work.twin_type.properties(state),
         asked.request,
         asked.event.enqueued_time,
+        work.waiting + sum(isinstance(output, SendCommand) for output in folded.outputs),
     )
     if taken is None:
         folded.repeated += 1
@@ -242,7 +250,9 @@ def _turn(
     signals, last_time, quality, maintenance = twin.signals, twin.last_reading_time, twin.quality, twin.maintenance
     flags: list[dict[str, Quality]] = []
     outputs: list[Output] = []
-    for row in envelope.rows:
+    shown: Mapping[str, PropertyValue | None] | None = None
+    for number, row in enumerate(envelope.rows, 1):
+        shown = None
         reading, signals = judge(twin_type.channels, signals, row, hub_time, last_time)
         result = twin_type.receive(state, reading)
         turn = (yield from result) if isinstance(result, Generator) else result
@@ -250,22 +260,25 @@ def _turn(
         flags.append(reading.quality)
         if reading.is_late:
             continue
-        last_time, quality = reading.time, overall(reading)
-        if twin_type.rules:
+        before, last_time, quality = last_time, reading.time, overall(reading)
+        if twin_type.rules and (len(outputs) < MAX_OUTPUTS or number == len(envelope.rows)):
+            shown = _shown(twin_type, state)
             situation = Situation(
                 twin_id=twin.twin_id,
                 state_version=work.twin.state_version + 1,
                 state=state,
-                signals=_shown(twin_type, state),
+                signals=shown,
                 time=last_time,
                 hub_time=hub_time,
                 reading_time=last_time,
+                previous_time=before,
                 position=f"{work.partition}-{envelope.sequence_number}",
             )
             maintenance, left = watch(maintenance, twin_type, situation)
             outputs += left
     encoded, state = _encoded(twin_type, state)
-    shown = _shown(twin_type, state)
+    if shown is None:
+        shown = _shown(twin_type, state)
     if maintenance.edits:
         maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
         outputs += left

@@ -32,9 +32,9 @@ class _Seen(Protocol):
 
 
 def slower(state: _Seen) -> float | None:
-    """Return the next lower speed, in revolutions a minute; None where the pump stands or its speed is not known."""
+    """Return the next lower speed, in revolutions a minute; None where it stands, is slow, or its speed is unknown."""
     speed = state.last.get("speed")
-    if speed is None or not state.is_running:
+    if speed is None or not state.is_running or speed <= LEAST_PART * RATED_RPM:
         return None
     return max(LEAST_PART * RATED_RPM, LOWER_BY * speed)
 
