@@ -56,6 +56,7 @@ def _fire() -> list[Any]:
             time=time,
             hub_time=time + 1.0,
             reading_time=time,
+            previous_time=time,
             position=f"3-{88_210 + number}",
         )
         remembered, made = watch(remembered, pump, situation)
