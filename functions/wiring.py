@@ -127,6 +127,7 @@ def make_sides() -> Sides:
         journal=make_journal(settings),
         registry=load_registry(),
         clock=SystemClock(),
+        has_sign_in=settings.has_sign_in,
     )
 
 

@@ -49,6 +49,8 @@ class Settings:
         ``WorkOrdersUrl``: takes work orders as JSON by POST; empty where the queue does.
     work_orders_scope : str
         ``WorkOrdersScope``: a token for this is sent there; empty for none.
+    has_sign_in : bool
+        ``WEBSITE_AUTH_ENABLED``, which the platform sets: App Service authentication says who calls over HTTP.
     """
 
     mailbox: Connection
@@ -63,6 +65,7 @@ class Settings:
     work_order_queue: str
     work_orders_url: str
     work_orders_scope: str = ""
+    has_sign_in: bool = False
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -102,6 +105,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         work_order_queue=text("WorkOrderQueue", "the name of the storage queue that takes work orders"),
         work_orders_url=environment.get("WorkOrdersUrl", "").strip(),
         work_orders_scope=environment.get("WorkOrdersScope", "").strip(),
+        has_sign_in=environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true",
     )
     if settings.work_order_queue and not _QUEUE_NAME.fullmatch(settings.work_order_queue):
         faults.append(

@@ -9,7 +9,7 @@ from functions.http.problems import unavailable
 from functions.http.sides import Sides
 from twin_actors.identity import OPERATION_ID_PATTERN, TWIN_ID_PATTERN
 from twin_actors.models import Models
-from twin_actors.requests import AUTOMATIC
+from twin_actors.requests import AUTOMATIC, MAX_NAME_LENGTH, RULE
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 """Of operations, alerts, work orders."""
@@ -36,18 +36,24 @@ async def _sides(request: Request) -> Sides:
     return cast("Sides", request.app.state.sides)
 
 
+UsesSides = Annotated[Sides, Depends(_sides)]
+
+
 async def _models(request: Request) -> Models:
     return cast("Models", request.app.state.models)
 
 
 async def _caller(
+    sides: UsesSides,
     principal: Annotated[str, Header(alias="X-MS-CLIENT-PRINCIPAL-NAME", include_in_schema=False)] = "",
 ) -> str:
-    """Return who asks: whom the platform has authenticated, or who holds a key."""
-    return principal[:256] or "function key"
+    """Return who asks: whom the platform has signed in, or who holds a key."""
+    if not (sides.has_sign_in and principal):
+        return "function key"
+    name = f"user {principal}" if principal.startswith(RULE) else principal  # what rules ask for begins so
+    return name[:MAX_NAME_LENGTH]
 
 
-UsesSides = Annotated[Sides, Depends(_sides)]
 UsesModels = Annotated[Models, Depends(_models)]
 Caller = Annotated[str, Depends(_caller)]
 

@@ -28,6 +28,9 @@ class Sides:
     registry
         The twin types of this app.
     clock
+    has_sign_in
+        Whether the platform signs people in before the app is called. Where it does not, anybody could have written
+        the headers that say who asks.
     """
 
     graph: DigitalTwinsClient
@@ -37,3 +40,4 @@ class Sides:
     journal: Journal
     registry: Registry
     clock: Clock
+    has_sign_in: bool = False

@@ -1,5 +1,6 @@
 """What apps ask of twins over HTTP: commands, edits, acknowledgements, and the operations that they become."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -20,11 +21,10 @@ PATCH = {"Content-Type": "application/merge-patch+json"}
 
 
 async def test_a_command_goes_to_its_twin(world: World, http: httpx.AsyncClient) -> None:
-    """To its home, as who asked it, with its expiry; and it can be looked up where the answer says."""
+    """To its home, with its expiry; and it can be looked up where the answer says."""
     await world.add_valve("valve-1")
-    headers = {"X-MS-CLIENT-PRINCIPAL-NAME": "ann@example.org"}
     body = {"request": 40, "operationId": "op-1", "expiresInSeconds": 10}
-    answer = await http.post(MOVE, json=body, headers=headers)
+    answer = await http.post(MOVE, json=body)
     assert (answer.status_code, answer.headers["Location"]) == (202, "/api/twins/valve-1/operations/op-1")
     assert world.sent() == [
         (
@@ -33,7 +33,7 @@ async def test_a_command_goes_to_its_twin(world: World, http: httpx.AsyncClient)
             {
                 "type": "command",
                 "operation_id": "op-1",
-                "caller": "ann@example.org",
+                "caller": "function key",
                 "name": "move",
                 "request": 40.0,
                 "requested": NOW,
@@ -49,7 +49,7 @@ async def test_a_command_goes_to_its_twin(world: World, http: httpx.AsyncClient)
         "kind": "command",
         "name": "move",
         "request": 40.0,
-        "caller": "ann@example.org",
+        "caller": "function key",
         "status": "accepted",
         "requested": "2026-01-01T00:00:00Z",
         "expires": "2026-01-01T00:00:10Z",
@@ -58,6 +58,28 @@ async def test_a_command_goes_to_its_twin(world: World, http: httpx.AsyncClient)
         "answer": None,
         "reason": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "has_sign_in", "caller"),
+    [
+        ("ann@example.org", True, "ann@example.org"),
+        ("ann@example.org", False, "function key"),
+        ("", True, "function key"),
+        ("rule:worn", True, "user rule:worn"),
+        ("rule:worn", False, "function key"),
+        ("a" * 300, True, "a" * 128),
+    ],
+)
+async def test_the_platform_says_who_asks(world: World, said: str, *, has_sign_in: bool, caller: str) -> None:
+    """Where it signs nobody in, the header is anybody's word; and nobody is a rule."""
+    await world.add_valve("valve-1")
+    app = make_app(dataclasses.replace(world.sides(), has_sign_in=has_sign_in))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app/api/") as http:
+        answer = await http.post("twins/valve-1/commands/close", headers={"X-MS-CLIENT-PRINCIPAL-NAME": said})
+    assert (answer.status_code, answer.json()["caller"]) == (202, caller)
+    ((_, _, body),) = world.sent()
+    assert body["caller"] == caller
 
 
 async def test_a_command_without_a_body(world: World, http: httpx.AsyncClient) -> None:
@@ -207,14 +229,14 @@ async def test_an_acknowledgement(world: World, http: httpx.AsyncClient) -> None
     await world.add_valve("valve-1")
     await world.keep(Collection.ALERTS, "valve-1", "worn-1", "active", alert())
     path = "twins/valve-1/alerts/worn-1/acknowledge"
-    answer = await http.post(path, json={"operationId": "seen-1"}, headers={"X-MS-CLIENT-PRINCIPAL-NAME": "ann"})
+    answer = await http.post(path, json={"operationId": "seen-1"})
     assert (answer.status_code, answer.headers["Location"]) == (202, "/api/twins/valve-1/operations/seen-1")
     assert (answer.json()["kind"], answer.json()["name"]) == ("acknowledge", "worn-1")
     (_, _, body), *_ = world.sent()
     assert body == {
         "type": "acknowledge",
         "operation_id": "seen-1",
-        "caller": "ann",
+        "caller": "function key",
         "alert_id": "worn-1",
         "requested": NOW,
     }

@@ -40,11 +40,17 @@ def test_good_settings_are_read() -> None:
     assert len(dataclasses.fields(settings)) < 25
 
 
+@pytest.mark.parametrize(("text", "has_sign_in"), [("True", True), ("true", True), ("False", False), ("", False)])
+def test_the_platform_says_whether_people_sign_in(text: str, *, has_sign_in: bool) -> None:
+    """It sets this variable, nobody else does."""
+    assert read_settings({**GOOD, "WEBSITE_AUTH_ENABLED": text}).has_sign_in is has_sign_in
+
+
 def test_every_fault_is_told() -> None:
     """An empty environment has them all."""
     with pytest.raises(SettingsError) as raised:
         read_settings({})
-    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 2  # WorkOrdersUrl, WorkOrdersScope
+    assert len(raised.value.faults) == len(dataclasses.fields(Settings)) - 3  # WorkOrdersUrl, WorkOrdersScope, sign-in
     assert all(any(name in fault for fault in raised.value.faults) for name in ("Mailbox", "JournalStorage"))
 
 
