@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+UNHEARD_SECONDS = 60.0
+"""So long after its expiry people are told that nobody has heard of an operation: a partition may be behind."""
+
 type PropertyValue = float | int | bool | str
 """What a property of the graph can show."""
 
@@ -288,3 +291,13 @@ def document_of(
 ) -> Document:
     """Return a document, ready to be kept."""
     return Document(twin_id=twin_id, document_id=document_id, status=status, time=time, body=msgspec.json.encode(body))
+
+
+def shown(document: Document, now: float) -> dict[str, Any]:
+    """Return a document as people read it: whose it is, what it says, how far it has come."""
+    body: dict[str, Any] = msgspec.json.decode(document.body)
+    expires = body.get("expires")
+    if document.status == OperationStatus.ACCEPTED and expires is not None:
+        late = now - datetime.fromisoformat(expires).timestamp()
+        body |= {"detail": "not heard of in time"} if late > UNHEARD_SECONDS else {}
+    return {"twinId": document.twin_id, **body, "status": document.status}

@@ -146,4 +146,4 @@ async def hand_over(sides: Sides, twin_id: str, request: Request, response: Resp
     count = await partition_count(sides)
     document = await submit(twin_id, request, sides.documents, sides.sender, count)
     response.headers["Location"] = f"/api/twins/{quote(twin_id, safe='')}/operations/{request.operation_id}"
-    return operations.view(document)
+    return operations.view(sides, document)

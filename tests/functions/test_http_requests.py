@@ -10,7 +10,7 @@ import pytest
 
 from functions.http.app import make_app
 from tests.functions.http_world import NOW, PARTITIONS, ROOM, World, alert, operation
-from twin_actors.documents import Collection, Operation, OperationStatus
+from twin_actors.documents import Collection, Operation, OperationStatus, moment
 from twin_actors.errors import Unavailable
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
@@ -298,6 +298,25 @@ async def test_a_mailbox_that_takes_nothing_is_503(world: World) -> None:
         assert (await http.post(MOVE, json=body)).status_code == 202
         assert len(world.sent()) == 1
         assert len((await http.get("operations")).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "ago", "detail"),
+    [
+        (OperationStatus.ACCEPTED, 61.0, "not heard of in time"),
+        (OperationStatus.ACCEPTED, 60.0, ""),
+        (OperationStatus.DELIVERED, 61.0, ""),
+    ],
+)
+async def test_an_operation_that_nobody_took_in_time_says_so(
+    world: World, http: httpx.AsyncClient, status: OperationStatus, ago: float, detail: str
+) -> None:
+    """A minute after it has expired: the partition of its twin is behind."""
+    kept = msgspec.structs.replace(operation("op-1"), status=status, expires=moment(NOW - ago))
+    await world.keep(Collection.OPERATIONS, "valve-1", "op-1", status, kept)
+    (listed,) = (await http.get("operations")).json()["items"]
+    assert (listed["status"], listed["detail"]) == (status, detail)
+    assert (await http.get("twins/valve-1/operations/op-1")).json() == listed
 
 
 async def test_operations_are_listed(world: World, http: httpx.AsyncClient) -> None:

@@ -504,6 +504,26 @@ async def test_work_orders_and_operations_are_listed_and_shown(world: World) -> 
     assert await world.table("operation", "list", "--status", "expired") == ["nothing"]
 
 
+async def test_an_operation_that_nobody_took_in_time_says_so(world: World) -> None:
+    """A minute after it has expired; an edit never expires."""
+    await world.run("twin", "command", "valve-1", "rest", "--operation-id", "o-1", "--expires-in", "10")
+    await world.run("twin", "edit", "valve-1", "note=so", "--operation-id", "o-2")
+    world.clock.passed = 70.0
+    rows, _ = await world.run("operation", "list")
+    assert [row["detail"] for row in rows] == ["", ""]
+    world.clock.passed = 70.5
+    rows, _ = await world.run("operation", "list")
+    assert [(row["operationId"], row["status"], row["detail"]) for row in rows] == [
+        ("o-1", "accepted", "not heard of in time"),
+        ("o-2", "accepted", ""),
+    ]
+    one, _ = await world.run("operation", "show", "o-1", "--twin", "valve-1")
+    assert one["detail"] == "not heard of in time"
+    await settle(world, OperationStatus.EXPIRED)
+    one, _ = await world.run("operation", "show", "o-1", "--twin", "valve-1")
+    assert (one["status"], one["detail"]) == ("expired", "because")
+
+
 async def test_lists_go_through_all_pages(world: World) -> None:
     """However many the documents' side gives at once."""
     for number in range(250):

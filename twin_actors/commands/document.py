@@ -9,7 +9,7 @@ from twin_actors.commands.output import Result, Row, add_output, item, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.submission import add_submission, ask
 from twin_actors.commands.verbs import AddVerb, Nouns, Run, add_noun
-from twin_actors.documents import Collection, Document, OperationStatus
+from twin_actors.documents import Collection, Document, OperationStatus, shown
 from twin_actors.requests import Acknowledgement
 
 LIMIT = 100
@@ -97,7 +97,7 @@ def _lister(noun: Noun) -> Run:
                 limit=min(LIMIT, arguments.limit - len(rows)),
                 token=token,
             )
-            rows += [fields(document) for document in page.documents]
+            rows += [shown(document, ports.clock.now()) for document in page.documents]
             token = page.token
             if not token:
                 break
@@ -110,7 +110,7 @@ def _lister(noun: Noun) -> Run:
 
 def _shower(noun: Noun) -> Run:
     async def run(ports: Ports, arguments: Namespace) -> Result:
-        return item(fields(await _get(ports, noun, arguments)))
+        return item(shown(await _get(ports, noun, arguments), ports.clock.now()))
 
     return run
 
@@ -136,9 +136,3 @@ async def _get(ports: Ports, noun: Noun, arguments: Namespace) -> Document:
         name = noun.name
         raise NotFound(f"twin {arguments.twin} has no {name} {arguments.id}; `{name} list` lists them")
     return document
-
-
-def fields(document: Document) -> dict[str, object]:
-    """Return a document as people read it: whose it is, then what it says."""
-    body: dict[str, object] = msgspec.json.decode(document.body)
-    return {"twinId": document.twin_id, **body, "status": document.status}

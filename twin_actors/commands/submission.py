@@ -3,11 +3,9 @@
 import uuid
 from argparse import ArgumentParser
 
-import msgspec
-
 from twin_actors.commands.output import Result, add_output, item
 from twin_actors.commands.ports import Ports, partition_count
-from twin_actors.documents import Collection, Document, OperationStatus
+from twin_actors.documents import Collection, Document, OperationStatus, shown
 from twin_actors.errors import Rejected
 from twin_actors.identity import is_operation_id
 from twin_actors.requests import CommandRequest, Request, submit
@@ -42,7 +40,7 @@ async def ask(ports: Ports, twin_id: str, request: Request, wait: float) -> Resu
         await ports.clock.sleep(LOOK_SECONDS)
         known = await documents.get(Collection.OPERATIONS, twin_id, request.operation_id)
         operation = known if known is not None else operation
-    return item({"twinId": twin_id, **msgspec.json.decode(operation.body)}, _exit_code(request, operation, wait))
+    return item(shown(operation, ports.clock.now()), _exit_code(request, operation, wait))
 
 
 def _has_ended(request: Request, operation: Document) -> bool:
