@@ -6,7 +6,7 @@ The folder is the registration; there is no list to edit.
 import importlib
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 import twin_actors.types
+from twin_actors.dtdl import DtdlError, parse, to_dtmi
 from twin_actors.errors import SettingsError
+from twin_actors.rows import row_faults
 from twin_actors.twin import TwinType
 
 type Document = Mapping[str, Any]
@@ -69,14 +71,27 @@ def load_registry(package: ModuleType = twin_actors.types) -> Registry:
         other = by_model.setdefault(twin_type.model, twin_type)
         if other is not twin_type:
             faults.append(f"twin type {twin_type.name}: its model {twin_type.model} is that of {other.name}")
+    documents = (json.loads(_COMMON_FILE.read_bytes()), *(document for _, document in found))
+    faults += _faults_by_models(by_model, documents)
     if faults:
         raise SettingsError(tuple(faults))
-    common = json.loads(_COMMON_FILE.read_bytes())
     return Registry(
         by_name=MappingProxyType({twin_type.name: twin_type for twin_type, _ in found}),
         by_model=MappingProxyType(by_model),
-        documents=(common, *(document for _, document in found)),
+        documents=documents,
     )
+
+
+def _faults_by_models(by_model: Mapping[str, TwinType[Any]], documents: Iterable[Document]) -> Iterator[str]:
+    """Read the models, and hold the types' rows against them."""
+    try:
+        interfaces = parse(list({document["@id"]: dict(document) for document in documents}.values()))
+    except DtdlError as error:
+        yield f"a model.json is no DTDL: {error}"
+        return
+    for model, twin_type in by_model.items():
+        for fault in row_faults(twin_type, interfaces[to_dtmi(model)]):
+            yield f"twin type {twin_type.name}: {fault}"
 
 
 def _load(package: str, name: str, found: list[tuple[TwinType[Any], Document]]) -> str:
@@ -113,16 +128,4 @@ def _disagreement(twin_type: TwinType[Any], document: object) -> str:
     extended = document.get("extends")
     if COMMON_MODEL not in (extended if isinstance(extended, list) else [extended]):
         return f"its model.json must extend {COMMON_MODEL}, which has what every twin shows"
-    telemetry = {
-        content.get("name")
-        for content in document.get("contents", ())
-        if isinstance(content, dict) and "Telemetry" in _as_list(content.get("@type"))
-    }
-    missing = [channel.name for channel in twin_type.channels if channel.name not in telemetry]
-    if missing:
-        return f"its model.json has no Telemetry for channels {', '.join(missing)}"
     return ""
-
-
-def _as_list(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]

@@ -105,6 +105,11 @@ GOOD_TWIN = TWIN.format(name="basin", model="dtmi:test:Basin;1")
         (GOOD_TWIN, model("dtmi:test:Pond;1"), "its model.json dtmi:test:Pond;1"),
         (GOOD_TWIN, model(extends="dtmi:test:Other;1"), f"must extend {COMMON_MODEL}"),
         (GOOD_TWIN, model(contents=[]), "no Telemetry for channels level"),
+        (
+            GOOD_TWIN.replace("channels=", "manual_first=frozenset({'colour'}), channels="),
+            model(),
+            "manual_first names colour",
+        ),
     ],
 )
 def test_wrong_folder_is_named_with_its_fault(package: Path, twin: str | None, model_json: str, fault: str) -> None:
@@ -113,6 +118,14 @@ def test_wrong_folder_is_named_with_its_fault(package: Path, twin: str | None, m
     (found,) = faults_of(package)
     assert found.startswith("twin type basin: ")
     assert fault in found
+
+
+def test_models_that_are_no_dtdl_are_told(package: Path) -> None:
+    """With what the language wants."""
+    write(package, "basin", GOOD_TWIN, model(contents=[TELEMETRY, TELEMETRY]))
+    (found,) = faults_of(package)
+    assert found.startswith("a model.json is no DTDL: ")
+    assert "dtmi:test:Basin;1" in found
 
 
 def test_all_faults_are_told_at_once(package: Path) -> None:

@@ -1,0 +1,118 @@
+"""Rows of a twin type that fit neither each other nor the model are named, all at once."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.twin_actors.kettle import COOL, HOT, KETTLE, TYPE
+from twin_actors.documents import PropertyValue
+from twin_actors.dtdl import Interface, parse, to_dtmi
+from twin_actors.registry import load_registry
+from twin_actors.rows import row_faults
+from twin_actors.twin import Channel, Command
+
+
+def _property(name: str, schema: str = "double", *, writable: bool = False) -> dict[str, PropertyValue]:
+    return {"@type": "Property", "name": name, "schema": schema, "writable": writable}
+
+
+MODEL: dict[str, Any] = {
+    "@context": "dtmi:dtdl:context;3",
+    "@id": KETTLE,
+    "@type": "Interface",
+    "extends": "dtmi:twinfold:Twin;1",
+    "contents": [
+        {"@type": "Telemetry", "name": "temperature", "schema": "double"},
+        {"@type": "Telemetry", "name": "scale", "schema": "double"},
+        _property("temperatureNow"),
+        _property("coolTo", writable=True),
+        _property("place", "string", writable=True),
+        {"@type": "Command", "name": "cool", "request": {"name": "to", "schema": "double"}},
+        {"@type": "Command", "name": "ring"},
+    ],
+}
+RULE = replace(HOT, signal="temperatureNow")
+RING: Command[Any] = Command(name="ring")
+
+
+@pytest.fixture(scope="module")
+def interface() -> Interface:
+    """A kettle's model."""
+    return parse([*load_registry().models()[:1], MODEL])[to_dtmi(KETTLE)]
+
+
+def _faults(interface: Interface, **changes: Any) -> list[str]:
+    return row_faults(replace(TYPE, **({"rules": (RULE,)} | changes)), interface)
+
+
+def test_good_rows_have_no_fault(interface: Interface) -> None:
+    """Limits may touch what they limit; an override that no rule needs may be missing."""
+    assert _faults(interface) == []
+    assert _faults(interface, rules=(replace(RULE, clears_at=90.0), replace(RULE, name="B-2", clears_at=90.0))) == []
+    assert _faults(interface, rules=(replace(RULE, above=None, below=80.0),)) == []
+    assert _faults(interface, commands=(replace(COOL, low=5.0, high=5.0), replace(RING, override="nowhere"))) == []
+    assert _faults(interface, rules=(replace(RULE, command="ring"),), commands=(RING,)) == []
+    assert _faults(interface, rules=(), commands=(replace(COOL, argument=None),)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": "too hot"}, "rule 'too hot': name it with at most 64 letters, digits and hyphens"),
+        ({"name": "heiß"}, "rule 'heiß': name it"),
+        ({"name": ""}, "rule '': name it"),
+        ({"name": "h" * 65}, "name it with at most 64"),
+        ({"signal": "temperature"}, "it watches temperature: the model has no such property"),
+        ({"above": None}, "set above or below, one of the two"),
+        ({"below": 10.0}, "set above or below, one of the two"),
+        ({"clears_at": 90.5}, "it clears at 90.5, which is not good: set clears_at to at most 90"),
+        ({"clears_at": float("nan")}, "set clears_at to at most 90"),
+        ({"above": None, "below": 90.0, "clears_at": 89.0}, "set clears_at to at least 90"),
+        ({"command": "freeze"}, "it gives command freeze, which has no row: write one"),
+    ],
+)
+def test_a_rule_that_does_not_fit(interface: Interface, changes: dict[str, Any], fault: str) -> None:
+    """It is named with what to do."""
+    (found,) = _faults(interface, rules=(replace(RULE, **changes),))
+    assert found.startswith(f"rule {changes.get('name', 'hot')!r}: ")
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (Command(name="sing"), "command 'sing': the model has no such Command"),
+        (replace(COOL, low=51.0), "command 'cool': nothing is between low 51 and high 50"),
+        (replace(COOL, high=float("nan")), "nothing is between"),
+        (replace(COOL, desired="temperatureNow"), "desired names temperatureNow: the model has no writable property"),
+        (replace(COOL, desired="nowhere"), "desired names nowhere: the model has no writable property"),
+        (replace(RING, desired="coolTo"), "command 'ring': it takes no request, so no desired property"),
+        (replace(COOL, override="nowhere"), "override names nowhere: the model has no writable property"),
+        (replace(COOL, override="temperatureNow"), "override names temperatureNow"),
+        (replace(RING, override="temperatureNow"), "override names temperatureNow"),
+        (replace(COOL, argument=None), "a rule gives it and it wants a request: set argument"),
+    ],
+)
+def test_a_command_that_does_not_fit(interface: Interface, row: Command[Any], fault: str) -> None:
+    """It is named with what to do."""
+    (found,) = _faults(interface, commands=(row, *(one for one in (COOL, RING) if one.name != row.name)))
+    assert fault in found
+
+
+def test_all_faults_are_told(interface: Interface) -> None:
+    """Of every row, and of the type."""
+    assert _faults(
+        interface,
+        rules=(RULE, RULE, replace(RULE, name="two", above=None, command="freeze")),
+        commands=(COOL, COOL, RING),
+        manual_first=frozenset({"place", "price", "colour"}),
+        channels=(Channel("temperature", 0.0, 1.0), Channel("steam", 0.0, 1.0)),
+    ) == [
+        "its model.json has no Telemetry for channels steam",
+        "two rules are named 'hot': rename one",
+        "command cool has two rows: take one away",
+        "rule 'two': set above or below, one of the two",
+        "rule 'two': it gives command freeze, which has no row: write one, it is what guards the command",
+        "manual_first names colour, price: the model has no such property",
+    ]

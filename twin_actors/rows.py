@@ -1,0 +1,72 @@
+"""Whether the rows of a twin type fit each other and its model: a fault here is a fault of the code, told at start."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from twin_actors.dtdl import Interface
+from twin_actors.twin import Command, Rule, TwinType
+
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
+    """Return what is wrong with the rows of a type whose model this is, and what to do about it."""
+    faults: list[str] = []
+    missing = [channel.name for channel in twin_type.channels if channel.name not in interface.telemetries]
+    if missing:
+        faults.append(f"its model.json has no Telemetry for channels {', '.join(missing)}")
+    faults += (f"two rules are named {name!r}: rename one" for name in _twice(rule.name for rule in twin_type.rules))
+    faults += (f"command {name} has two rows: take one away" for name in _twice(row.name for row in twin_type.commands))
+    rows = {row.name: row for row in twin_type.commands}
+    for rule in twin_type.rules:
+        faults += (f"rule {rule.name!r}: {fault}" for fault in _rule_faults(rule, rows, interface))
+    given = {rule.command for rule in twin_type.rules}
+    for row in twin_type.commands:
+        faults += (f"command {row.name!r}: {fault}" for fault in _command_faults(row, row.name in given, interface))
+    unknown = sorted(twin_type.manual_first - interface.properties.keys())
+    if unknown:
+        faults.append(f"manual_first names {', '.join(unknown)}: the model has no such property")
+    return faults
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _rule_faults(rule: Rule, rows: dict[str, Command[Any]], interface: Interface) -> Iterator[str]:
+    if not _NAME.fullmatch(rule.name):
+        yield "name it with at most 64 letters, digits and hyphens: ids of alerts and operations are made of it"
+    if rule.signal not in interface.properties:
+        yield f"it watches {rule.signal}: the model has no such property"
+    if (rule.above is None) == (rule.below is None):
+        yield "set above or below, one of the two"
+    elif rule.above is not None and not rule.clears_at <= rule.above:
+        yield f"it clears at {rule.clears_at:g}, which is not good: set clears_at to at most {rule.above:g}"
+    elif rule.below is not None and not rule.clears_at >= rule.below:
+        yield f"it clears at {rule.clears_at:g}, which is not good: set clears_at to at least {rule.below:g}"
+    if rule.command and rule.command not in rows:
+        yield f"it gives command {rule.command}, which has no row: write one, it is what guards the command"
+
+
+def _command_faults(row: Command[Any], is_given: bool, interface: Interface) -> Iterator[str]:
+    declared = interface.commands.get(row.name)
+    if declared is None:
+        yield "the model has no such Command"
+    elif declared.request is None and row.desired:
+        yield "it takes no request, so no desired property can stand for it: leave desired out"
+    elif declared.request is not None and is_given and row.argument is None and not declared.request.nullable:
+        yield "a rule gives it and it wants a request: set argument to what is asked for"
+    if not row.low <= row.high:
+        yield f"nothing is between low {row.low:g} and high {row.high:g}"
+    if row.desired:
+        yield from _writable_fault("desired", row.desired, interface)
+    if is_given or row.override in interface.properties:
+        yield from _writable_fault("override", row.override, interface)
+
+
+def _writable_fault(field: str, name: str, interface: Interface) -> Iterator[str]:
+    declared = interface.properties.get(name)
+    if declared is None or not declared.writable:
+        yield f"{field} names {name}: the model has no writable property of that name"
