@@ -15,7 +15,7 @@ from twin_actors import intake
 from twin_actors.active import MAX_OUTBOX, Active, Ports
 from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError, Unavailable
-from twin_actors.journals import ABSENT
+from twin_actors.journals import ABSENT, PARTITION_COUNT, read_partition_count
 from twin_actors.messages import KIND, Event, Kind
 from twin_actors.ownership import LIMITS, Limits, Owner, restore
 from twin_actors.projection import Projection
@@ -179,13 +179,13 @@ class Runtime:
     async def _partition_count(self, now: int) -> int:
         """Return the number of partitions that twins are spread over: that of the first start."""
         journal = self._ports.journal
-        stored = await journal.read("partition-count")
-        if stored is None:
+        known = await read_partition_count(journal)
+        if known is None:
             try:
-                await journal.write("partition-count", str(now).encode(), ABSENT)
+                await journal.write(PARTITION_COUNT, str(now).encode(), ABSENT)
             except Fenced:
-                stored = await journal.read("partition-count")
-        return now if stored is None else int(stored.data)
+                known = await read_partition_count(journal)
+        return now if known is None else known
 
     async def _land(self, active: Active, outcome: Outcome) -> None:
         """Commit what came of a command, and send the device's next."""

@@ -5,7 +5,6 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, Field
 
-from functions.http.problems import unavailable
 from functions.http.sides import Sides
 from twin_actors.identity import OPERATION_ID_PATTERN, TWIN_ID_PATTERN
 from twin_actors.models import Models
@@ -65,18 +64,3 @@ TwinIdQuery = Annotated[
 ]
 OperationIdPath = Annotated[str, Path(alias="operationId", pattern=NAME_PATTERN, description="Of the operation.")]
 StatusQuery = Annotated[str | None, Query(pattern="^[a-z-]{1,32}$", description="Of this status only.")]
-
-
-async def partition_count(sides: Sides) -> int:
-    """Return over how many partitions twins are spread.
-
-    Raises
-    ------
-    Problem
-        No worker has ever started.
-    Unavailable
-    """
-    stored = await sides.journal.read("partition-count")
-    if stored is None:
-        raise unavailable("no worker has started yet: nobody would hear what is asked; start the function app")
-    return int(stored.data)

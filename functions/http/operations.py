@@ -16,7 +16,6 @@ from functions.http.dependencies import (
     TwinIdPath,
     UsesModels,
     UsesSides,
-    partition_count,
 )
 from functions.http.description import accepted, responses
 from functions.http.kept import Kept
@@ -24,6 +23,7 @@ from functions.http.paging import Cursor, Limit, Page
 from functions.http.sides import Sides
 from functions.http.views import OperationView, View
 from twin_actors.documents import Collection
+from twin_actors.journals import partition_count
 from twin_actors.models import check_command, check_edit
 from twin_actors.requests import CommandRequest, EditRequest, Request, submit
 
@@ -143,7 +143,7 @@ def new_operation_id() -> str:
 
 async def hand_over(sides: Sides, twin_id: str, request: Request, response: Response) -> OperationView:
     """Send a request to its twin, and tell where its operation is looked up."""
-    count = await partition_count(sides)
+    count = await partition_count(sides.journal)
     document = await submit(twin_id, request, sides.documents, sides.sender, count)
     response.headers["Location"] = f"/api/twins/{quote(twin_id, safe='')}/operations/{request.operation_id}"
     return operations.view(sides, document)

@@ -13,6 +13,7 @@ from functions.http.sides import Sides
 from functions.http.views import ProbeView
 from twin_actors.documents import Collection
 from twin_actors.errors import TwinfoldError
+from twin_actors.journals import read_partition_count
 from twin_actors.registry import COMMON_MODEL
 
 router = APIRouter(tags=["probes"])
@@ -32,7 +33,7 @@ async def ready(sides: UsesSides) -> ProbeView:
     asked = {
         "graph": _graph(sides),
         "documents": sides.documents.get(Collection.OPERATIONS, "ready", "ready"),
-        "journal": sides.journal.read("partition-count"),
+        "journal": read_partition_count(sides.journal),
         "mailbox": sides.reader.describe(0),
     }
     answers = await asyncio.gather(*(_fault(what) for what in asked.values()))

@@ -1,18 +1,17 @@
 """A twin type, and all that HTTP stands on, without a network beyond this machine."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-from azure.core.credentials import AccessToken
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 
 from functions.http.sides import Sides
 from local_emulator.digital_twins import DigitalTwins
+from tests.end_to_end.tokens import TestCredential
 from twin_actors.documents import (
     Alert,
     Collection,
@@ -109,23 +108,6 @@ def registry() -> Registry:
     )
 
 
-class AnyToken:
-    """A credential whose token nobody reads."""
-
-    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
-        """Give a token."""
-        return AccessToken("any", int(time.time()) + 3600)
-
-    async def close(self) -> None:
-        """Have nothing to close."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Have nothing to close."""
-
-
 class StillClock:
     """It is always the same time."""
 
@@ -185,7 +167,7 @@ class World:
 
 async def make_world(service: DigitalTwins) -> World:
     """Return a world with the models and the partition count, and no twins."""
-    graph = DigitalTwinsClient(service.url, AnyToken(), authentication_policy=SansIOHTTPPolicy(), retry_total=0)
+    graph = DigitalTwinsClient(service.url, TestCredential(), authentication_policy=SansIOHTTPPolicy(), retry_total=0)
     await graph.create_models([*map(dict, registry().documents), ROOM_MODEL])
     world = World(service, graph, MemoryDocuments(), MemoryMailbox(PARTITIONS), MemoryJournal())
     await world.journal.write("partition-count", str(PARTITIONS).encode())

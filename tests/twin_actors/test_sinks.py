@@ -1,16 +1,14 @@
 """Both graphs keep the contract; the one on Azure Digital Twins tells its errors apart."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 
 from local_emulator.digital_twins import DigitalTwins, Fault
+from tests.end_to_end.tokens import TestCredential
 from tests.twin_actors.sink_contract import PROMISES, Promise
 from tests.twin_actors.world import PROBE, START
 from twin_actors.errors import Unanswered, Unavailable
@@ -35,23 +33,6 @@ MODEL = {
 }
 
 
-class AnyToken:
-    """A credential whose token nobody reads."""
-
-    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
-        """Give a token."""
-        return AccessToken("any", int(time.time()) + 3600)
-
-    async def close(self) -> None:
-        """Have nothing to close."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Have nothing to close."""
-
-
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[DigitalTwins]:
     """Azure Digital Twins on loopback."""
@@ -63,7 +44,7 @@ async def service(tmp_path: Path) -> AsyncIterator[DigitalTwins]:
 async def graph(service: DigitalTwins) -> AsyncIterator[DigitalTwinsGraph]:
     """The graph through the genuine client, with the probe's model."""
     client = DigitalTwinsClient(
-        service.url, AnyToken(), authentication_policy=SansIOHTTPPolicy(), retry_total=0, read_timeout=1
+        service.url, TestCredential(), authentication_policy=SansIOHTTPPolicy(), retry_total=0, read_timeout=1
     )
     await client.create_models([MODEL])
     graph = DigitalTwinsGraph(client)
@@ -140,7 +121,9 @@ async def test_the_source_time_is_the_readings(service: DigitalTwins, graph: Dig
 async def test_nothing_there_is_unanswered() -> None:
     """What became of a request is known from an answer only."""
     graph = DigitalTwinsGraph(
-        DigitalTwinsClient("http://127.0.0.1:1", AnyToken(), authentication_policy=SansIOHTTPPolicy(), retry_total=0)
+        DigitalTwinsClient(
+            "http://127.0.0.1:1", TestCredential(), authentication_policy=SansIOHTTPPolicy(), retry_total=0
+        )
     )
     with pytest.raises(Unanswered):
         await graph.read("probe-1")

@@ -10,7 +10,7 @@ from twin_actors.commands.output import Result, Row, add_output, item, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.verbs import Nouns, add_noun
 from twin_actors.commit import DeadLetter, KeepLetter
-from twin_actors.journals import Journal
+from twin_actors.journals import Journal, read_partition_count
 from twin_actors.messages import KIND, LETTER, Kind
 from twin_actors.outbox import letter_path
 from twin_actors.ownership import restore
@@ -76,7 +76,7 @@ async def replay(ports: Ports, arguments: Namespace) -> Result:
 
 async def _open_letters(journal: Journal, only: int | None) -> list[Row]:
     rows: list[Row] = []
-    for partition in await _partitions(journal):
+    for partition in range(await read_partition_count(journal) or 0):
         if only not in {None, partition}:
             continue
         shard, _, _ = await restore(journal, partition)
@@ -84,12 +84,6 @@ async def _open_letters(journal: Journal, only: int | None) -> list[Row]:
             letter = await _letter(journal, shard, letter_id)
             rows.append(_summary(letter_id, shard.letters[letter_id], letter))
     return rows
-
-
-async def _partitions(journal: Journal) -> range:
-    """Return the partitions; none where no worker has ever started."""
-    stored = await journal.read("partition-count")
-    return range(0 if stored is None else int(stored.data))
 
 
 async def _letter(journal: Journal, shard: Shard, letter_id: str) -> DeadLetter | None:

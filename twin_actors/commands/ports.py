@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from twin_actors.clock import Clock
 from twin_actors.commands.graph import OperatorsGraph
-from twin_actors.errors import Unavailable
 from twin_actors.gaps import GapReader
 from twin_actors.journals import Journal
 from twin_actors.registry import Registry
@@ -41,17 +40,3 @@ class Ports:
     caller: str
     say: Callable[[str], None]
     note: Callable[[str], None]
-
-
-async def partition_count(journal: Journal) -> int:
-    """Return over how many partitions twins are spread.
-
-    Raises
-    ------
-    Unavailable
-        No worker has started yet.
-    """
-    stored = await journal.read("partition-count")
-    if stored is None:
-        raise Unavailable("no worker has started on this journal yet: start the function app first")
-    return int(stored.data)

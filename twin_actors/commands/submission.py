@@ -4,10 +4,11 @@ import uuid
 from argparse import ArgumentParser
 
 from twin_actors.commands.output import Result, add_output, item
-from twin_actors.commands.ports import Ports, partition_count
+from twin_actors.commands.ports import Ports
 from twin_actors.documents import Collection, Document, OperationStatus, shown
 from twin_actors.errors import Rejected
 from twin_actors.identity import is_operation_id
+from twin_actors.journals import partition_count
 from twin_actors.requests import CommandRequest, Request, submit
 
 LOOK_SECONDS = 0.5

@@ -8,8 +8,13 @@ from typing import Protocol
 
 import msgspec
 
+from twin_actors.errors import Unavailable
+
 ABSENT = ""
 """As a condition: the object must not exist yet."""
+
+PARTITION_COUNT = "partition-count"
+"""Where the number of partitions stands that twins are spread over."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -111,3 +116,28 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+async def read_partition_count(journal: Journal) -> int | None:
+    """Return over how many partitions twins are spread; None before any worker has started.
+
+    Raises
+    ------
+    Unavailable
+    """
+    stored = await journal.read(PARTITION_COUNT)
+    return None if stored is None else int(stored.data)
+
+
+async def partition_count(journal: Journal) -> int:
+    """Return over how many partitions twins are spread.
+
+    Raises
+    ------
+    Unavailable
+        Also before any worker has started.
+    """
+    count = await read_partition_count(journal)
+    if count is None:
+        raise Unavailable("no worker has started yet: nobody would hear what is asked; start the function app first")
+    return count
