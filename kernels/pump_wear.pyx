@@ -123,7 +123,8 @@ def worn_pump(
         density [kg/m³]; flow through the pump and metered_flow behind the leak (4) [m³/s]; head (1) [m];
         pressure_rise from suction to discharge flange ρ g H - ρ (v_d² - v_s²) / 2 [Pa]; electric power (2)
         and motor_loss [W]; bearing_friction [W]; vibration (3) [m/s]; acceleration at the bearing and
-        far_acceleration further away [m/s²]. NaN in the whole row where an input is out of its domain.
+        far_acceleration further away [m/s²]. NaN in the whole row where an input is out of its domain; power
+        and motor_loss are NaN where the system pushes water through and the head would be negative.
     """
     cdef Py_ssize_t i, rows = rows_of({
         "speed": speed, "temperature": temperature, "static_head": static_head, "resistance": resistance,

@@ -62,6 +62,8 @@ def naive_worn(
         if efficiency
         else density * naive.G * new_head(0.0) * ratio * plate.best_flow / (2.0 * plate.best_efficiency)
     )
+    if new_head(flow) < 0.0:
+        of_curve = math.nan  # the system pushes water through: the curve says nothing of that
     friction = REFERENCE_FRICTION * ratio**2
     power = (of_curve * (1.0 + effect.power * impeller) + friction * effect.friction * bearing) / plate.motor_efficiency
     velocity = effect.usual_vibration * (1.0 + 1.2 * (relative - 1.0) ** 2)
@@ -96,7 +98,7 @@ def test_equals_the_naive_twin(
     expected = naive_worn(ratio, temperature, system, wear, effect)
     for name, value in expected.items():
         size = {"flow": 1e-7, "metered_flow": 1e-7}.get(name, 1e-9)
-        assert getattr(result, name)[0] == pytest.approx(value, rel=1e-6, abs=size), name
+        assert getattr(result, name)[0] == pytest.approx(value, rel=1e-6, abs=size, nan_ok=True), name
 
 
 @given(speeds, temperatures, resistances)
