@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 async def measure(folder: Path) -> dict[str, float]:
     """Return events a second, and the share that was forwarded."""
-    services = frozenset(NEEDS) - {"functions", "iot-hub"}
+    services = frozenset(NEEDS) - {"functions"}
     plan = Plan(folder, ROOT, services, dict.fromkeys(PORTS, 0))
     async with running(plan) as emulator:
         assert emulator.event_hubs is not None

@@ -180,7 +180,7 @@ async def test_an_expired_command_is_not_delivered_late(stack: Stack, app: App) 
 
 async def test_cavitation_slows_the_pump_and_its_alert_survives(stack: Stack, host: FunctionsHost, app: App) -> None:
     """Raised once, explained, acknowledged over HTTP, not raised again by the worker that takes over."""
-    machine = Machine()
+    machine = Machine(seconds=125.0)  # what is older commands nothing
     async with stack.device("pump-dry") as registered:
         await send(registered, machine.rows(80))
     async with obeying(stack, "pump-dry") as device:
