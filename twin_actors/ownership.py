@@ -99,17 +99,20 @@ async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
     PartitionStopped
         The journal is damaged or incomplete.
     """
-    for is_last_try in (False, True):
+    for attempt in range(3):
         has_manifest = True
         try:
             shard, tail, tag = await _from_snapshot(journal, partition)
             has_manifest = tag != ABSENT
             await follow(journal, shard, tail)
         except _Missing as missing:
-            if not is_last_try:
+            if attempt == 0:
                 continue  # its owner may have published a snapshot and deleted what it replaces meanwhile
-            if not has_manifest and not await journal.names(f"segments/{partition}/"):
-                return shard, tail, tag  # nobody has ever written here
+            if not has_manifest:
+                if not await journal.names(f"segments/{partition}/"):
+                    return shard, tail, tag  # nobody has ever written here
+                if attempt == 1:
+                    continue  # its first owner may have made the first segment since we looked for it
             raise PartitionStopped(f"partition {partition}: {missing} is missing") from None
         return shard, tail, tag
     raise AssertionError("unreachable")

@@ -280,3 +280,25 @@ class TestSnapshots:
             journal._objects[path] = Stored(data, stored.etag)
         with pytest.raises(PartitionStopped):
             await restore(journal, 0)
+
+
+async def test_a_first_segment_made_between_two_looks_is_no_damage() -> None:
+    """Somebody reads a partition in the instant in which its first owner takes it."""
+
+    class Busy(MemoryJournal):
+        """Its first segment is made just before the segments are listed."""
+
+        async def names(self, prefix: str) -> list[str]:
+            await self.create_segment(segment_path(0, 0, 0))
+            return await super().names(prefix)
+
+    shard, tail, _ = await restore(Busy(), 0)
+    assert (shard.watermark, shard.epoch, tail.segment) == (None, 0, segment_path(0, 0, 0))
+
+
+async def test_a_first_segment_that_is_gone_is_damage() -> None:
+    """Others are there: something was lost."""
+    journal = MemoryJournal()
+    await journal.create_segment(segment_path(0, 1, 1))
+    with pytest.raises(PartitionStopped, match="is missing"):
+        await restore(journal, 0)
