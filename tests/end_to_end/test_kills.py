@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,8 +115,12 @@ async def test_ten_kills_a_pause_and_a_skipped_stretch(tmp_path: Path) -> None:
             await skip_ahead(stack)
             async with stack.host("first", expiry=EXPIRY) as host:
                 await kill_five_times(stack, host, proxy)
+                go_on = await pause_with_an_append_in_hand(host, proxy)
+                epochs = [shard.epoch for shard in await stack.shards()]
                 async with stack.host("second", expiry=EXPIRY):
-                    await pause_past_expiry(stack, host, proxy)
+                    await taken_over(stack, epochs)
+                    go_on()
+                    await eventually(lambda: "fenced" in stack.log.getvalue(), 30)
                     done.set()
                     await sending
                     shards = await stack.settled(120)
@@ -149,32 +153,33 @@ async def kill_at(worker: int, proxy: StorageProxy, number: int) -> None:
     await eventually(lambda: trap.is_sprung)
 
 
-async def pause_past_expiry(stack: Stack, host: FunctionsHost, proxy: StorageProxy) -> None:
-    """Stop a worker with an append in hand until another owns its partitions, then let it go on."""
+async def pause_with_an_append_in_hand(host: FunctionsHost, proxy: StorageProxy) -> Callable[[], None]:
+    """Stop the worker in the middle of an append; return what lets both go on."""
     owner = host.pids["mailbox"]
-    held = asyncio.Event()
-    released = asyncio.Event()
+    held, released = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
         os.kill(owner, signal.SIGSTOP)
         held.set()
         await released.wait()
 
-    epochs = [shard.epoch for shard in await stack.shards()]
-    trap = Trap(is_append, before=hold)
-    proxy.traps.append(trap)
+    def go_on() -> None:
+        released.set()
+        os.kill(owner, signal.SIGCONT)
+
+    proxy.traps.append(Trap(is_append, before=hold))
     await asyncio.wait_for(held.wait(), 30)
-    paused_at = time.monotonic()
+    return go_on
+
+
+async def taken_over(stack: Stack, epochs: list[int]) -> None:
+    """Wait until each partition has another owner: the one before is stopped, and can claim nothing."""
 
     async def look() -> bool:
         now = [shard.epoch for shard in await stack.shards()]
         return all(late > early for late, early in zip(now, epochs, strict=True))
 
     await eventually(look, 60)
-    assert time.monotonic() - paused_at > EXPIRY
-    released.set()
-    os.kill(owner, signal.SIGCONT)
-    await eventually(lambda: "fenced" in stack.log.getvalue(), 30)
 
 
 async def check(stack: Stack, stream: Stream, shards: list) -> None:
