@@ -140,7 +140,7 @@ class Active(msgspec.Struct):
                 try:
                     await self.commit(msgspec.structs.replace(draft, swept=part.swept), {"sweeps_failed": part.failed})
                 except RecordTooLarge:
-                    if len(part.twins) == 1:
+                    if len(part.twins) <= 1:
                         raise
                     most_bytes //= 4
                     continue

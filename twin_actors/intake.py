@@ -96,12 +96,7 @@ async def _fold(active: Active, events: Sequence[Event], counts: Mapping[str, in
     shard = active.shard
     mail = sort(events, shard, active.partition_count, await _replayed(active, events))
     strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
-    newcomers = await introduce(
-        strangers,
-        active.ports.graph,
-        active.ports.clock,
-        {twin_type.model: twin_type for twin_type in active.types.values()},
-    )
+    newcomers = await introduce(strangers, active.ports.graph, active.ports.clock, active.types)
     last = events[-1]
     assert shard.watermark is not None
     newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))

@@ -74,7 +74,7 @@ class Slice(msgspec.Struct, frozen=True):
     swept : str
         The last twin of the part; empty where the sweep is through.
     failed : int
-        Twins whose type raised: they are looked at again by the next sweep.
+        How often something that a twin type brought along raised; the next sweep tries it again.
     """
 
     twins: list[Twin]
@@ -90,7 +90,6 @@ class _Look(msgspec.Struct):
     twin_type: TwinType[Any]
     state: Any
     features: tuple[float, ...] | None
-    has_failed: bool = False
 
 
 def sweep(
@@ -112,16 +111,16 @@ def sweep(
     """
     twin_ids = list(shard.twins)
     first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.twins else 0
-    looks = [_look(shard.twins[twin_id], types) for twin_id in twin_ids[first : first + SLICE_TWINS]]
-    predictions = _predict(looks, models)
+    failures: list[str] = []
+    looks = [_look(shard.twins[twin_id], types, failures) for twin_id in twin_ids[first : first + SLICE_TWINS]]
+    predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
     outputs: list[Output] = []
-    size = failed = 0
+    size = 0
     last = ""
     for look in looks:
         last = look.twin.twin_id
-        after, left = _sweep_one(look, predictions.get(last), now)
-        failed += look.has_failed
+        after, left = _sweep_one(look, predictions.get(last), now, failures)
         if after is not look.twin:
             changed.append(after)
             outputs += left
@@ -129,10 +128,10 @@ def sweep(
             size += len(_encode(after.maintenance))
         if size >= most_bytes:
             break
-    return Slice(changed, outputs, "" if not twin_ids or last == twin_ids[-1] else last, failed)
+    return Slice(changed, outputs, "" if not twin_ids or last == twin_ids[-1] else last, len(failures))
 
 
-def _look(twin: Twin, types: Mapping[str, TwinType[Any]]) -> _Look:
+def _look(twin: Twin, types: Mapping[str, TwinType[Any]], failures: list[str]) -> _Look:
     twin_type = types[twin.type_name]
     look = _Look(twin, twin_type, None, None)
     before = twin.maintenance.prediction
@@ -142,21 +141,21 @@ def _look(twin: Twin, types: Mapping[str, TwinType[Any]]) -> _Look:
     if ask is not None or is_pending:
         look.state = decode_state(twin, twin_type)
     if ask is not None:
-        look.features = _contained(look, lambda: ask(look.state))
+        look.features = _contained(f"the features of twin {twin.twin_id}", lambda: ask(look.state), failures)
     return look
 
 
-def _contained[T](look: _Look, call: Callable[[], T]) -> T | None:
-    """Call what a twin type has written; where it raises, its twin is left as it is, and the others are swept."""
+def _contained[T](what: str, call: Callable[[], T], failures: list[str]) -> T | None:
+    """Call what a twin type brought along; where it raises, its twin is left as it is, and the others are swept."""
     try:
         return call()
     except Exception:
-        log.exception("twin %s could not be swept: its type %s raised", look.twin.twin_id, look.twin_type.name)
-        look.has_failed = True
+        log.exception("a sweep goes on without %s", what)
+        failures.append(what)
         return None
 
 
-def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]:
+def _predict(looks: Sequence[_Look], models: RulModels, failures: list[str]) -> dict[str, Prediction]:
     """Return the predictions of a slice, one batch a twin type."""
     predictions: dict[str, Prediction] = {}
     asking = [look for look in looks if look.features is not None]
@@ -166,7 +165,7 @@ def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]
             continue
         group = [look for look in asking if look.twin_type.name == name]
         features = np.array([look.features for look in group], dtype=np.float64)
-        rows = _contained(group[0], functools.partial(model.predict, features))
+        rows = _contained(f"RUL model {model.name}", functools.partial(model.predict, features), failures)
         for look, (estimate, lower, upper) in zip(
             group, [] if rows is None else rows.tolist(), strict=rows is not None
         ):
@@ -176,16 +175,20 @@ def _predict(looks: Sequence[_Look], models: RulModels) -> dict[str, Prediction]
     return predictions
 
 
-def _sweep_one(look: _Look, prediction: Prediction | None, now: float) -> tuple[Twin, list[Output]]:
+def _sweep_one(
+    look: _Look, prediction: Prediction | None, now: float, failures: list[str]
+) -> tuple[Twin, list[Output]]:
     """Return a twin after the sweep; the same object where nothing changed."""
     twin = look.twin
     connection = _connection(twin, now)
     maintenance, outputs = twin.maintenance, list[Output]()
     if prediction is not None:
         maintenance = msgspec.structs.replace(maintenance, prediction=prediction)
-    if look.state is not None and connection != "offline" and not look.has_failed:
+    if look.state is not None and connection != "offline":
         predicted = maintenance
-        followed = _contained(look, lambda: _follow_rules(look, predicted, now))
+        followed = _contained(
+            f"the rules of twin {twin.twin_id}", lambda: _follow_rules(look, predicted, now), failures
+        )
         if followed is not None:
             maintenance, outputs = followed
         if (

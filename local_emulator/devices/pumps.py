@@ -50,6 +50,7 @@ WANDERING = {
     "mains": (MAINS_VOLTAGE, 2.0, 300.0, 380.0, 420.0),  # [V]
 }
 
+# As in twin_actors/types/pump/sensors.py: devices and product may not import each other.
 NOISE = {
     # channel: standard deviation of its sensor, as a part of the value, and in the unit of the channel
     "speed": (0.0, 0.5),

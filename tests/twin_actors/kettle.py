@@ -12,11 +12,12 @@ from tests.twin_actors.world import START, World
 from twin_actors.documents import Alert, Collection, Document, Operation, WorkOrder
 from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, TWIN, Event, Kind, Reading
-from twin_actors.requests import Request
+from twin_actors.requests import CommandRequest, Request
 from twin_actors.runtime import Runtime
 from twin_actors.twin import RUL_RULES, Channel, Command, Rule, Turn, TwinType
 
 KETTLE = "dtmi:test:Kettle;1"
+ONE = "kettle-1"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -153,3 +154,18 @@ async def work_orders(world: World, twin_id: str = "") -> list[WorkOrder]:
     """Return the work orders that apps see."""
     found = await documents(world, Collection.WORK_ORDERS, twin_id)
     return [msgspec.json.decode(one.body, type=WorkOrder) for one in found]
+
+
+def command(
+    operation_id: str = "op-1", request: object = 40.0, name: str = "cool", expires: float = 60.0
+) -> CommandRequest:
+    """What an app asks."""
+    return CommandRequest(
+        operation_id=operation_id, caller="ann", name=name, request=request, requested=START, expires=START + expires
+    )
+
+
+async def overheat(world: World, runtime: Runtime, at: float = 0.0) -> None:
+    """Pass the limit for long enough."""
+    await hear(world, runtime, reading(ONE, at, temperature=95.0), at=at)
+    await hear(world, runtime, reading(ONE, at + 5.0, temperature=95.0), at=at + 5.0)

@@ -246,6 +246,22 @@ class TestSweeps:
         assert predicted == [True, False, True]
         assert (shard.totals["sweeps_failed"], shard.totals["claims"]) == (2, 1)
 
+    async def test_a_model_that_raises_holds_up_no_rule(self, world: World) -> None:
+        """There is no prediction, and what is hot is still told."""
+
+        class Broken(HundredDays):
+            def predict(self, rows: Any) -> Any:
+                raise ValueError(f"{len(rows)} rows")
+
+        world.models = {"kettle": Broken()}.get
+        runtime = world.runtime(TYPES)
+        await hear(world, runtime, reading(ONE, 0, temperature=95.0), tick())
+        await hear(world, runtime, tick(), at=6)
+        shard = runtime.shard(0)
+        assert shard is not None
+        assert shard.totals["sweeps_failed"] == 2
+        assert [alert.rule for alert in await alerts(world)] == ["hot"]
+
     async def test_nonsense_is_no_prediction(self, world: World) -> None:
         """Nor does it stand in the way of the next one."""
 
