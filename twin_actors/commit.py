@@ -24,8 +24,11 @@ from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
 from twin_actors.quality import Signal
 from twin_actors.watermark import Watermark
 
-MAGIC = b"TWR1"
-"""Marks a frame and names the version of its format."""
+MAGIC = b"TWR2"
+"""Marks a frame and names the version of its format, which rises whenever an older app would overlook something."""
+
+READABLE = frozenset({b"TWR1", MAGIC})
+"""The formats that are read: all that were ever released."""
 
 _HEADER = struct.Struct("<4sII")
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -277,10 +280,10 @@ def _frame(data: bytes, at: int, place: str) -> tuple[int, int, memoryview]:
     if len(data) - at < _HEADER.size:
         raise PartitionStopped(f"{place}: the record at byte {at} is torn")
     magic, length, expected = _HEADER.unpack_from(data, at)
-    if magic != MAGIC:
+    if magic not in READABLE:
         raise PartitionStopped(
-            f"{place}: no record of format {MAGIC.decode()} at byte {at}; a newer version of the app wrote "
-            "it, or the segment is damaged"
+            f"{place}: no record of a format up to {MAGIC.decode()} at byte {at}: a newer version of the app wrote it "
+            "(deploy that one), or the segment is damaged"
         )
     end = at + _HEADER.size + length
     if end > len(data):

@@ -61,7 +61,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     tail: Tail
 
 
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
+"""Rises together with that of records; every lower one is read."""
+
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
@@ -130,9 +132,10 @@ async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail,
         snapshot = _snapshot_decoder.decode(stored.data)
     except msgspec.DecodeError as error:
         raise PartitionStopped(f"partition {partition}: snapshot {name} cannot be read: {error}") from error
-    if snapshot.format != SNAPSHOT_FORMAT:
+    if not 1 <= snapshot.format <= SNAPSHOT_FORMAT:
         raise PartitionStopped(
-            f"partition {partition}: snapshot {name} has format {snapshot.format}, this app reads {SNAPSHOT_FORMAT}"
+            f"partition {partition}: snapshot {name} has format {snapshot.format}, this app reads {SNAPSHOT_FORMAT} at "
+            "most: deploy the version of the app that wrote it"
         )
     return snapshot.shard, snapshot.tail, manifest.etag
 

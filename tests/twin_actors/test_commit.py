@@ -7,6 +7,7 @@ import pytest
 
 from tests.twin_actors.world import telemetry
 from twin_actors.commit import (
+    MAGIC,
     Accepted,
     Claim,
     Commit,
@@ -120,7 +121,7 @@ def test_a_newer_format_is_said_to_be_newer() -> None:
     """A rolled-back app does not read what it does not know."""
     frame = encode(RECORDS[0], 0)
     with pytest.raises(PartitionStopped, match="newer version"):
-        read(b"TWR2" + frame[4:])
+        read(b"TWR9" + frame[4:])
 
 
 def test_a_whole_frame_with_unknown_content_stops_too() -> None:
@@ -128,6 +129,6 @@ def test_a_whole_frame_with_unknown_content_stops_too() -> None:
     import zlib
 
     payload = msgspec.msgpack.encode({"type": "compact", "append_id": "x"})
-    frame = struct.pack("<4sII", b"TWR1", len(payload), zlib.crc32(payload)) + payload
+    frame = struct.pack("<4sII", MAGIC, len(payload), zlib.crc32(payload)) + payload
     with pytest.raises(PartitionStopped, match="cannot be read"):
         read(frame)

@@ -1,0 +1,97 @@
+"""Journals and snapshots as every released format wrote them: ``python -m tests.twin_actors.golden_journal`` adds one.
+
+The shard that they make stands beside them as JSON, made by the version that wrote them: a later one must
+read the same out of the same bytes.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.twin_actors.kettle import ONE, TYPES, asked, command, hear, kettles, reading, tick
+from twin_actors.messages import KIND, LETTER, Event, Kind
+from twin_actors.ownership import Limits, manifest_path, restore
+from twin_actors.requests import EditRequest
+from twin_actors.shard import Shard
+
+GOLDEN = Path(__file__).parent / "golden" / "journal"
+LIMITS = Limits(segment_records=6, snapshot_bytes=2_000)
+
+
+def shown(shard: Shard) -> Any:
+    """Return what a shard of any format must say, in words that stay."""
+    watermark = shard.watermark
+    assert watermark is not None
+    return {
+        "epoch": shard.epoch,
+        "watermark": [watermark.sequence_number, watermark.enqueued_time, watermark.hub],
+        "twins": {
+            twin.twin_id: {
+                "state": msgspec.msgpack.decode(twin.state),
+                "stateVersion": twin.state_version,
+                "readings": twin.reading_count,
+                "resent": twin.resent_count,
+                "alerts": [alert.alert_id for alert in twin.maintenance.alerts],
+                "order": None if twin.maintenance.order is None else twin.maintenance.order.order_id,
+                "edits": {name: edit.value for name, edit in twin.maintenance.edits.items()},
+            }
+            for twin in shard.twins.values()
+        },
+        "recentKeys": {twin_id: len(keys) for twin_id, keys in shard.recent_keys.items()},
+        "outbox": {str(number): type(entry).__name__ for number, entry in shard.outbox.items()},
+        "sentChannels": {str(partition): number for partition, number in shard.sent_channels.items()},
+        "receivedChannels": {str(partition): number for partition, number in shard.received_channels.items()},
+        "letters": shard.letters,
+        "totals": shard.totals,
+    }
+
+
+async def write(folder: Path) -> None:
+    """Play a scenario that has all kinds of records and outputs, and keep the bytes."""
+    world = kettles(3, partitions=2)
+    runtime = world.runtime(TYPES, limits=LIMITS)
+    edit = EditRequest(operation_id="edit-1", caller="ann", changes={"place": "hall"}, requested=world.clock.now())
+    broken = msgspec.structs.replace(reading(ONE, 0.0), body=b"no JSON")
+    await hear(world, runtime, reading(ONE, 0.0, temperature=20.0), broken, asked(ONE, edit))
+    for number in range(4):
+        world.put(number % 2, msgspec.structs.replace(reading("kettle-2", number, temperature=60.0), message_id="m-1"))
+    await hear(world, runtime, reading(ONE, 10.0, temperature=95.0, scale=96.0), at=10.0)
+    await hear(world, runtime, reading(ONE, 16.0, temperature=96.0, scale=96.0), asked(ONE, command()), at=16.0)
+    await hear(world, runtime, asked(ONE, command("op-2", request=10.0)), at=17.0)
+    replay = Event(sequence_number=0, enqueued_time=0.0, body=b"{}", properties={KIND: Kind.REPLAY, LETTER: "0-1"})
+    world.put(0, replay, tick())
+    world.put(1, tick())
+    await hear(world, runtime, reading("kettle-3", 17.0, temperature=30.0), at=40.0)
+    world.put(0, reading(ONE, 41.0, temperature=97.0))
+    runtime = world.runtime(TYPES, limits=LIMITS)
+    world.devices.connected.clear()
+    late = asked(ONE, command("op-3", request=20.0, expires=600.0))
+    await hear(world, runtime, reading("kettle-2", 42.0, temperature=20.0), late, at=60.0)
+    world.put(1, tick())
+    await hear(world, runtime, at=61.0)
+    for partition in world.partitions:
+        shard, _, _ = await restore(world.journal, partition)
+        text = json.dumps(shown(shard), indent=2, sort_keys=True)
+        save(folder / f"shard-{partition}.json", f"{text}\n".encode())
+        manifest = await world.journal.read(manifest_path(partition))
+        paths = [manifest_path(partition)] if manifest else []
+        for path in [*paths, *await world.journal.names(f"snapshots/{partition}/")]:
+            stored = await world.journal.read(path)
+            save(folder / path, stored.data)
+        for path in await world.journal.names(f"segments/{partition}/"):
+            save(folder / path, await world.journal.read_segment(path, 0))
+
+
+def save(file: Path, data: bytes) -> None:
+    """Write a file that does not exist, and the folders it is in."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as new:
+        new.write(data)
+
+
+if __name__ == "__main__":
+    asyncio.run(write(GOLDEN / sys.argv[1]))
