@@ -19,7 +19,7 @@ from local_emulator.emulator import MAILBOX, NEEDS, PORTS, Plan, running
 from local_emulator.event_hubs import HubEvent
 from local_emulator.functions_host import FunctionsHost
 from twin_actors.journals.blob import BlobJournal
-from twin_actors.ownership import restore
+from twin_actors.snapshot import restore
 
 EVENTS = 60_000
 PUMPS = 1_000

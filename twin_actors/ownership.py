@@ -1,17 +1,26 @@
-"""One writer: restore a partition, claim it, and append to its journal until fenced.
+"""One writer: claim a partition, append to its journal until fenced, publish snapshots.
 
-The journal of a partition is a chain of segments. Restore begins at the newest published snapshot
-and follows records and seals to the end. A claim is an append like any other: whoever appends
-at the end of the chain owns the partition, and everybody else's next append fails.
+A claim is an append like any other: whoever appends at the end of the chain owns the partition, and everybody else's
+next append fails.
 """
 
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import MAX_FRAME_BYTES, Claim, Record, Seal, checksum, decode, encode
-from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
+from twin_actors.commit import MAX_FRAME_BYTES, Claim, Record, Seal, checksum, encode
+from twin_actors.errors import Fenced, Unanswered, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
+from twin_actors.snapshot import (
+    Tail,
+    clear,
+    encode_snapshot,
+    follow,
+    manifest_path,
+    segment_number,
+    segment_path,
+    snapshot_path,
+)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -42,124 +51,8 @@ CLAIM_ATTEMPTS = 20
 """How often a claim may lose against appends of the owner before it."""
 
 
-class Tail(msgspec.Struct, kw_only=True):
-    """The end of a journal: where the next record goes."""
-
-    segment: str
-    position: int = 0
-    checksum: int = 0
-    records: int = 0
-    since_snapshot: int = 0
-    """Bytes of records that a restore reads beyond the snapshot."""
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A shard as it was at some place in its journal."""
-
-    format: int
-    shard: Shard
-    tail: Tail
-
-
-SNAPSHOT_FORMAT = 2
-"""Rises together with that of records; every lower one is read."""
-
-_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
-
-
-def segment_path(partition: int, number: int, epoch: int) -> str:
-    """Return the name of a segment: no two owners ever make the same one."""
-    return f"segments/{partition}/{number:08d}-{epoch:08d}"
-
-
-def manifest_path(partition: int) -> str:
-    """Return the name of the object that names the newest snapshot."""
-    return f"manifests/{partition}"
-
-
 class RecordTooLarge(Exception):
     """A record would not fit one append."""
-
-
-class _Missing(Unavailable):
-    """What the manifest or a seal names is not there: it may just have been superseded."""
-
-
-async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
-    """Read a shard from its snapshot and journal; write nothing.
-
-    Returns
-    -------
-    Shard
-    Tail
-    str
-        The tag of the manifest, `ABSENT` where there is none.
-
-    Raises
-    ------
-    Unavailable
-    PartitionStopped
-        The journal is damaged or incomplete.
-    """
-    for attempt in range(3):
-        has_manifest = True
-        try:
-            shard, tail, tag = await _from_snapshot(journal, partition)
-            has_manifest = tag != ABSENT
-            await follow(journal, shard, tail)
-        except _Missing as missing:
-            if attempt == 0:
-                continue  # its owner may have published a snapshot and deleted what it replaces meanwhile
-            if not has_manifest:
-                if not await journal.names(f"segments/{partition}/"):
-                    return shard, tail, tag  # nobody has ever written here
-                if attempt == 1:
-                    continue  # its first owner may have made the first segment since we looked for it
-            raise PartitionStopped(f"partition {partition}: {missing} is missing") from None
-        return shard, tail, tag
-    raise AssertionError("unreachable")
-
-
-async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
-    manifest = await journal.read(manifest_path(partition))
-    if manifest is None:
-        return Shard(partition=partition), Tail(segment=segment_path(partition, 0, 0)), ABSENT
-    name = manifest.data.decode()
-    stored = await journal.read(name)
-    if stored is None:
-        raise _Missing(f"snapshot {name}, which the manifest names,")
-    try:
-        snapshot = _snapshot_decoder.decode(stored.data)
-    except msgspec.DecodeError as error:
-        raise PartitionStopped(f"partition {partition}: snapshot {name} cannot be read: {error}") from error
-    if not 1 <= snapshot.format <= SNAPSHOT_FORMAT:
-        raise PartitionStopped(
-            f"partition {partition}: snapshot {name} has format {snapshot.format}, this app reads {SNAPSHOT_FORMAT} at "
-            "most: deploy the version of the app that wrote it"
-        )
-    return snapshot.shard, snapshot.tail, manifest.etag
-
-
-async def follow(journal: Journal, shard: Shard, tail: Tail) -> None:
-    """Apply what stands in the journal beyond `tail`, and move it to the end."""
-    while True:
-        data = await journal.read_segment(tail.segment, tail.position)
-        if data is None:
-            raise _Missing(f"segment {tail.segment}")
-        start = tail.position
-        tail.since_snapshot += len(data)
-        sealed_by: Seal | None = None
-        for record, end, sum_ in decode(data, tail.checksum, tail.segment):
-            if sealed_by is not None:
-                raise PartitionStopped(f"{tail.segment}: a record follows the seal")
-            shard.apply(record)
-            tail.position, tail.checksum = start + end, sum_
-            tail.records += 1
-            if isinstance(record, Seal):
-                sealed_by = record
-        if sealed_by is None:
-            return
-        tail.segment, tail.position, tail.records = sealed_by.next_segment, 0, 0
 
 
 class Owner:
@@ -319,14 +212,13 @@ class Owner:
 
     async def _roll(self) -> None:
         """Seal the segment and go on in a new one."""
-        number = int(self._tail.segment.rsplit("/", 1)[1].split("-")[0]) + 1
-        next_segment = segment_path(self.shard.partition, number, self.epoch)
+        next_segment = segment_path(self.shard.partition, segment_number(self._tail.segment) + 1, self.epoch)
         await self._journal.create_segment(next_segment)
         await self._append(Seal(self.next_append_id(), self.epoch, next_segment))
         self._tail.segment, self._tail.position, self._tail.records = next_segment, 0, 0
 
     async def publish_snapshot(self) -> None:
-        """Write the shard as it is, and make restores begin there.
+        """Write the shard as it is, make restores begin there, and delete what nobody needs any more.
 
         Raises
         ------
@@ -334,15 +226,12 @@ class Owner:
             Another owner has published one.
         Unavailable
         """
-        name = f"snapshots/{self.shard.partition}/{self.epoch:08d}-{self._owner_id}-{self._appends:08d}"
+        name = snapshot_path(self.shard.partition, self.epoch, f"{self._owner_id}-{self._appends:08d}")
         tail = msgspec.structs.replace(self._tail, since_snapshot=0)
-        data = msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, self.shard, tail))
-        superseded = await self._journal.read(manifest_path(self.shard.partition))
-        await self._journal.write(name, data)
+        await self._journal.write(name, encode_snapshot(self.shard, tail))
         self._manifest_tag = await self._publish(name)
         self._tail.since_snapshot = 0
-        if superseded is not None and superseded.data.decode() != name:
-            await self._journal.delete(superseded.data.decode())
+        await clear(self._journal, self.shard, tail, name)
 
     async def _publish(self, name: str) -> str:
         path = manifest_path(self.shard.partition)

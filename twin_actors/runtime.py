@@ -17,9 +17,10 @@ from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError, Unavailable
 from twin_actors.journals import ABSENT, PARTITION_COUNT, read_partition_count
 from twin_actors.messages import KIND, Event, Kind
-from twin_actors.ownership import LIMITS, Limits, Owner, restore
+from twin_actors.ownership import LIMITS, Limits, Owner
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
+from twin_actors.snapshot import restore
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark
 

@@ -28,8 +28,8 @@ from local_emulator.iot_hub import IotHub, RoutedEvent
 from local_emulator.iot_hub.hub import Partitioning
 from tests.end_to_end.tokens import TestCredential
 from twin_actors.journals.blob import BlobJournal
-from twin_actors.ownership import restore
 from twin_actors.shard import Shard
+from twin_actors.snapshot import restore
 
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONS = 4

@@ -14,9 +14,10 @@ import msgspec
 
 from tests.twin_actors.kettle import ONE, TYPES, asked, command, hear, kettles, reading, tick
 from twin_actors.messages import KIND, LETTER, Event, Kind
-from twin_actors.ownership import Limits, manifest_path, restore
+from twin_actors.ownership import Limits
 from twin_actors.requests import EditRequest
 from twin_actors.shard import Shard
+from twin_actors.snapshot import manifest_path, restore
 
 GOLDEN = Path(__file__).parent / "golden" / "journal"
 LIMITS = Limits(segment_records=6, snapshot_bytes=2_000)

@@ -189,6 +189,17 @@ async def names_are_listed_by_prefix(journal: Journal) -> None:
     assert await journal.names("none") == []
 
 
+async def sizes_are_listed_by_prefix(journal: Journal) -> None:
+    """Of segments and of objects, as long as they are now."""
+    await journal.create_segment("segments/1/a")
+    await journal.create_segment("segments/10/a")
+    await journal.append("segments/10/a", 0, b"12345")
+    await journal.write("snapshots/1/a", b"123")
+    assert await journal.sizes("segments/1/") == {"segments/1/a": 0}
+    assert await journal.sizes("s") == {"segments/1/a": 0, "segments/10/a": 5, "snapshots/1/a": 3}
+    assert await journal.sizes("none") == {}
+
+
 async def names_are_paged(journal: Journal) -> None:
     """Each path once, in order, pages no longer than asked; the last one says that it is."""
     paths = [f"dead-letters/0/{number:020d}" for number in range(5)]

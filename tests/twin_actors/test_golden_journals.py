@@ -10,8 +10,8 @@ from tests.twin_actors.golden_journal import GOLDEN, shown
 from twin_actors.commit import MAGIC, READABLE
 from twin_actors.errors import PartitionStopped
 from twin_actors.journals.memory import MemoryJournal
-from twin_actors.ownership import SNAPSHOT_FORMAT, Snapshot, Tail, follow, manifest_path, restore, segment_path
 from twin_actors.shard import Shard
+from twin_actors.snapshot import SNAPSHOT_FORMAT, Snapshot, Tail, follow, manifest_path, restore, segment_path
 
 VERSIONS = sorted(folder.name for folder in GOLDEN.iterdir())
 PARTITIONS = (0, 1)

@@ -23,10 +23,11 @@ from twin_actors.journals import Journal
 from twin_actors.journals.blob import BlobJournal
 from twin_actors.messages import KIND, LETTER, Event, Forward, Kind
 from twin_actors.outbox import letter_path
-from twin_actors.ownership import Limits, segment_path
+from twin_actors.ownership import Limits
 from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
+from twin_actors.snapshot import segment_path
 
 LIMITS = Limits(segment_records=3, snapshot_bytes=1200)
 NEAR, FAR = twin_at(0), twin_at(1)

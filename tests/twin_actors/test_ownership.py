@@ -10,17 +10,8 @@ from twin_actors.commit import Claim, Commit, Seal, checksum, encode
 from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.journals import Stored
 from twin_actors.journals.memory import MemoryJournal
-from twin_actors.ownership import (
-    CLAIM_ATTEMPTS,
-    LIMITS,
-    REISSUES,
-    SNAPSHOT_FORMAT,
-    Limits,
-    Owner,
-    manifest_path,
-    restore,
-    segment_path,
-)
+from twin_actors.ownership import CLAIM_ATTEMPTS, LIMITS, REISSUES, Limits, Owner
+from twin_actors.snapshot import SNAPSHOT_FORMAT, manifest_path, restore, segment_path
 from twin_actors.watermark import Watermark
 
 

@@ -14,11 +14,11 @@ from twin_actors.identity import home_partition
 from twin_actors.journals import Journal
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import Event, Reading
-from twin_actors.ownership import restore
 from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
 from twin_actors.sinks.memory import MemoryDevices, MemoryDocuments, MemoryGraph, MemoryWorkOrders
+from twin_actors.snapshot import restore
 from twin_actors.twin import Channel, KernelRequest, Turn, TwinType, ask
 
 START = 1_700_000_000.0

@@ -13,8 +13,8 @@ from twin_actors.commit import DeadLetter, KeepLetter
 from twin_actors.journals import Journal, read_partition_count
 from twin_actors.messages import KIND, LETTER, Kind
 from twin_actors.outbox import letter_path
-from twin_actors.ownership import restore
 from twin_actors.shard import Shard
+from twin_actors.snapshot import restore
 
 
 def add(nouns: Nouns) -> None:

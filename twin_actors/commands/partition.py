@@ -6,7 +6,7 @@ from twin_actors.commands.output import Result, Row, add_output, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.verbs import Nouns, add_noun
 from twin_actors.errors import PartitionStopped
-from twin_actors.ownership import restore
+from twin_actors.snapshot import restore
 
 
 def add(nouns: Nouns) -> None:

@@ -106,6 +106,14 @@ class Journal(Protocol):
         Unavailable
         """
 
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the paths that begin with `prefix`, and how many bytes each has.
+
+        Raises
+        ------
+        Unavailable
+        """
+
     async def page(self, prefix: str, limit: int, token: str = "") -> Names:
         """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages.
 

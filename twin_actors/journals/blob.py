@@ -121,6 +121,14 @@ class BlobJournal:
             except ResourceNotFoundError:  # no worker has ever started
                 return []
 
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the paths that begin with `prefix`, and how many bytes each has."""
+        async with _reading(prefix):
+            try:
+                return {str(blob.name): blob.size async for blob in self._container.list_blobs(name_starts_with=prefix)}
+            except ResourceNotFoundError:  # no worker has ever started
+                return {}
+
     async def page(self, prefix: str, limit: int, token: str = "") -> Names:
         """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages."""
         async with _reading(prefix):

@@ -56,6 +56,12 @@ class MemoryJournal:
         """Return the paths that begin with `prefix`, sorted."""
         return sorted(path for path in (*self._segments, *self._objects) if path.startswith(prefix))
 
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the paths that begin with `prefix`, and how many bytes each has."""
+        sizes = {path: len(data) for path, data in self._segments.items()}
+        sizes |= {path: len(stored.data) for path, stored in self._objects.items()}
+        return {path: size for path, size in sizes.items() if path.startswith(prefix)}
+
     async def page(self, prefix: str, limit: int, token: str = "") -> Names:
         """Return the next paths that begin with `prefix`, at most `limit`, sorted over all pages."""
         left = [path for path in await self.names(prefix) if path > token]
