@@ -6,7 +6,7 @@ in `twin_actors.runtime`; read `Runtime.deliver` for the path of a message.
 
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, SettingsError, TwinfoldError, Unavailable
 from twin_actors.messages import Quality, Reading
-from twin_actors.twin import Channel, KernelRequest, PropertyValue, Turn, TwinType, ask
+from twin_actors.twin import Channel, KernelRequest, PropertyValue, Turn, TwinType, Upgrade, ask
 
 __all__ = [
     "Channel",
@@ -22,5 +22,6 @@ __all__ = [
     "TwinType",
     "TwinfoldError",
     "Unavailable",
+    "Upgrade",
     "ask",
 ]

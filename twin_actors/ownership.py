@@ -4,6 +4,8 @@ A claim is an append like any other: whoever appends at the end of the chain own
 next append fails.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from twin_actors.clock import Clock
@@ -102,6 +104,7 @@ class Owner:
         owner_id: str,
         fenced: int = 0,
         limits: Limits = LIMITS,
+        check: Callable[[Shard], None] = lambda _shard: None,
     ) -> "Owner":
         """Become the owner of a partition.
 
@@ -115,6 +118,8 @@ class Owner:
         fenced
             How often this worker was fenced on this partition since its last claim.
         limits
+        check
+            Raises where the shard, as it is just before the claim, is none that this app may go on with.
 
         Raises
         ------
@@ -124,6 +129,7 @@ class Owner:
             Others keep claiming it.
         """
         shard, tail, tag = restored
+        check(shard)
         if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(shard.partition, 0, 0):
             await journal.create_segment(tail.segment)
         for _ in range(CLAIM_ATTEMPTS):
@@ -133,6 +139,7 @@ class Owner:
                 await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced))
             except Fenced:
                 await follow(journal, shard, tail)
+                check(shard)
                 continue
             return owner
         raise Fenced(f"partition {shard.partition}: {CLAIM_ATTEMPTS} claims lost against other owners")

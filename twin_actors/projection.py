@@ -13,11 +13,11 @@ from typing import Any
 
 from twin_actors.clock import Clock
 from twin_actors.commit import Twin
-from twin_actors.errors import Unanswered, Unavailable
+from twin_actors.errors import Rejected, Unanswered, Unavailable
+from twin_actors.layout import decode_state
 from twin_actors.maintenance import shown_maintenance
 from twin_actors.shard import Shard
 from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Stale, Throttled
-from twin_actors.turn import decode_state
 from twin_actors.twin import PropertyValue, TwinType
 
 SECONDS_BETWEEN_PATCHES = 0.1
@@ -135,7 +135,10 @@ class Projection:
     async def _show(self, twin: Twin) -> bool:
         """Bring one twin up to date; return whether the graph now shows it."""
         twin_type = self._types[twin.type_name]
-        wanted = shown_properties(twin, twin_type)
+        try:
+            wanted = shown_properties(twin, twin_type)
+        except Rejected as error:
+            return self._park(twin, error)
         self._not_before[twin.twin_id] = self._clock.elapsed() + SECONDS_BETWEEN_PATCHES
         for _ in range(ATTEMPTS):
             try:
@@ -150,9 +153,13 @@ class Projection:
                 return False
             except (Absent, Refused) as error:
                 self._known.pop(twin.twin_id, None)
-                self.parked[twin.twin_id] = str(error)
-                log.warning("the graph does not show twin %s: %s", twin.twin_id, error)
-                return False
+                return self._park(twin, error)
+        return False
+
+    def _park(self, twin: Twin, error: Exception) -> bool:
+        """Leave a twin that cannot be shown, until the next tick."""
+        self.parked[twin.twin_id] = str(error)
+        log.warning("the graph does not show twin %s: %s", twin.twin_id, error)
         return False
 
     async def _write(self, twin: Twin, model: str, wanted: Mapping[str, PropertyValue | None]) -> bool:

@@ -28,7 +28,17 @@ def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
     unknown = sorted(twin_type.manual_first - interface.properties.keys())
     if unknown:
         faults.append(f"manual_first names {', '.join(unknown)}: the model has no such property")
-    return faults
+    return [*faults, *_layout_faults(twin_type)]
+
+
+def _layout_faults(twin_type: TwinType[Any]) -> Iterator[str]:
+    rows, version = [row.from_version for row in twin_type.upgrades], twin_type.state_version
+    if version < 1 or rows != list(range(1, version)):
+        there = ", ".join(map(str, rows)) or "none"
+        wanted = f"one row for each of 1 to {version - 1}, in order" if version > 1 else "none; layouts count from 1"
+        yield f"its state has layout {version} and upgrades from: {there}; there must be {wanted}"
+    if twin_type.upgrades and twin_type.state.__struct_config__.array_like:
+        yield "upgrades go by the names of fields, and its state has none: take array_like away"
 
 
 def _twice(names: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ gaps, fold and commit in one append, then deliver. Nothing leaves before the app
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from twin_actors.active import MAX_OUTBOX, Active, Ports
 from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError, Unavailable
 from twin_actors.journals import ABSENT, PARTITION_COUNT, read_partition_count
+from twin_actors.layout import check_layout
 from twin_actors.messages import KIND, Event, Kind
 from twin_actors.ownership import LIMITS, Limits, Owner
 from twin_actors.projection import Projection
@@ -148,9 +150,10 @@ class Runtime:
         state = await ports.reader.describe(partition)
         partition_count = await self._partition_count(state.partition_count)
         restored = await restore(ports.journal, partition)
-        self._check(restored[0], state.hub)  # before the claim: a partition that is stopped is tried again and again
         fenced = self._fenced.get(partition, 0)
-        owner = await Owner.claim(ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits)
+        # Before the claim: a partition that is stopped is tried again and again.
+        check = functools.partial(self._check, state.hub)
+        owner = await Owner.claim(ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check)
         self._fenced.pop(partition, None)
         if owner.shard.watermark is None:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
@@ -163,19 +166,21 @@ class Runtime:
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
 
-    def _check(self, shard: Shard, hub: str) -> None:
+    def _check(self, hub: str, shard: Shard) -> None:
         """Stop where this app must not go on with a shard."""
         if shard.watermark is not None and shard.watermark.hub != hub:
             raise PartitionStopped(
                 f"partition {shard.partition} was folded from hub {shard.watermark.hub}, this is {hub}: it was deleted "
                 "and made again, and counts from zero; nothing is folded until an operator says so"
             )
-        stranger = next((twin for twin in shard.twins.values() if twin.type_name not in self._types), None)
-        if stranger is not None:
-            raise PartitionStopped(
-                f"twin {stranger.twin_id} is of type {stranger.type_name}, which this app does not have: deploy the "
-                "version of the app that has it"
-            )
+        for twin in shard.twins.values():
+            twin_type = self._types.get(twin.type_name)
+            if twin_type is None:
+                raise PartitionStopped(
+                    f"twin {twin.twin_id} is of type {twin.type_name}, which this app does not have: deploy the "
+                    "version of the app that has it"
+                )
+            check_layout(twin, twin_type)
 
     async def _partition_count(self, now: int) -> int:
         """Return the number of partitions that twins are spread over: that of the first start."""

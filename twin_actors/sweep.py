@@ -16,10 +16,10 @@ import numpy.typing as npt
 from twin_actors.advisory import Situation, watch
 from twin_actors.commit import Twin
 from twin_actors.documents import Prediction
+from twin_actors.layout import decode_state
 from twin_actors.maintenance import Maintenance
 from twin_actors.outputs import Output
 from twin_actors.shard import Shard
-from twin_actors.turn import decode_state
 from twin_actors.twin import RUL, TwinType
 
 LATE_AFTER_SECONDS = 30.0
@@ -139,8 +139,9 @@ def _look(twin: Twin, types: Mapping[str, TwinType[Any]], failures: list[str]) -
     is_pending = any(watched.alert is None for watched in twin.maintenance.watches.values())
     ask = twin_type.features if is_new else None
     if ask is not None or is_pending:
-        look.state = decode_state(twin, twin_type)
-    if ask is not None:
+        what = f"the state of twin {twin.twin_id}"
+        look.state = _contained(what, lambda: decode_state(twin, twin_type), failures)
+    if ask is not None and look.state is not None:
         look.features = _contained(f"the features of twin {twin.twin_id}", lambda: ask(look.state), failures)
     return look
 

@@ -4,7 +4,6 @@ Everything here is pure and can be replayed. Each twin's messages run in order i
 its own; where turns ask for a kernel, the requests of all twins are gathered into one call.
 """
 
-import functools
 import hashlib
 import math
 from collections.abc import Generator, Mapping, Sequence
@@ -16,7 +15,8 @@ import numpy as np
 from twin_actors.advisory import Situation, watch
 from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
-from twin_actors.errors import PartitionStopped, Rejected
+from twin_actors.errors import Rejected
+from twin_actors.layout import decode_state, encode_state, upgraded
 from twin_actors.messages import Envelope, Quality
 from twin_actors.outputs import Output, SendCommand
 from twin_actors.quality import judge, overall
@@ -33,9 +33,6 @@ RECENT_KEYS = 64
 MAX_OUTPUTS = 32
 """Outputs of one message, beyond which its rules are applied to its last row only: what a device kept for hours may
 pass a limit hundreds of times."""
-
-MAX_STATE_BYTES = 65_536
-"""Of one twin: a batch's changed states must fit few records."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -145,11 +142,6 @@ def message_key(message_id: str | None) -> int:
     return int.from_bytes(hashlib.blake2b(message_id.encode(errors="surrogatepass"), digest_size=8).digest()) or 1
 
 
-@functools.cache
-def _decoder(state: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(state)
-
-
 def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, is_announced: bool = False) -> Twin:
     """Return a twin that has heard nothing yet."""
     return Twin(
@@ -162,25 +154,12 @@ def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, 
     )
 
 
-def decode_state(twin: Twin, twin_type: TwinType[Any]) -> Any:  # noqa: ANN401  the type's own state
-    """Return the state of a twin.
-
-    Raises
-    ------
-    PartitionStopped
-        It was written with another layout than this version of the app knows.
-    """
-    if twin.layout != twin_type.state_version:
-        raise PartitionStopped(
-            f"twin {twin.twin_id} was written with layout {twin.layout} of {twin_type.name}, this app has "
-            f"{twin_type.state_version}: deploy the version of the app that wrote it"
-        )
-    return _decoder(twin_type.state).decode(twin.state)  # type: ignore[arg-type]  # a class is hashable
-
-
 def _fold(work: Work) -> Turns[Folded]:
-    folded = Folded(work.twin, [], [])
-    state = decode_state(work.twin, work.twin_type)
+    try:
+        folded = Folded(upgraded(work.twin, work.twin_type), [], [])
+    except Rejected as refusal:
+        return Folded(work.twin, [], [(envelope, refusal) for envelope in work.envelopes])
+    state = decode_state(folded.twin, work.twin_type)
     recent = dict.fromkeys(work.recent_keys)
     for envelope in work.envelopes:
         is_request = isinstance(envelope, AddressedRequest)  # which has an operation id instead
@@ -276,7 +255,7 @@ def _turn(
             )
             maintenance, left = watch(maintenance, twin_type, situation)
             outputs += left
-    encoded, state = _encoded(twin_type, state)
+    encoded, state = encode_state(twin_type, state)
     if shown is None:
         shown = _shown(twin_type, state)
     if maintenance.edits:
@@ -298,16 +277,6 @@ def _turn(
         flags,
         outputs,
     )
-
-
-def _encoded(twin_type: TwinType[Any], state: object) -> tuple[bytes, Any]:
-    """Encode a state, and read it back: what a restore could not read must not be committed."""
-    encoded = _encode(state)
-    if len(encoded) > MAX_STATE_BYTES:
-        raise Rejected(
-            "state_too_large", f"the state would have {len(encoded)} bytes, at most {MAX_STATE_BYTES} are kept"
-        )
-    return encoded, _decoder(twin_type.state).decode(encoded)  # type: ignore[arg-type]  # a class is hashable
 
 
 def _shown(twin_type: TwinType[Any], state: object) -> Mapping[str, PropertyValue | None]:

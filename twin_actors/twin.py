@@ -168,6 +168,24 @@ RUL_RULES = (
 """Rules of every twin type with a RUL model: critical below a week, high below a month."""
 
 
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """How states of one layout become states of the next: a row of the twin type's table.
+
+    Attributes
+    ----------
+    from_version : int
+        The layout that is left behind, counted from 1.
+    up : Callable
+        State as plain values, field → value, in that layout → the same in the next. As plain and pure as `receive`.
+    down : Callable or None
+        The way back, by which an earlier version of the app can be deployed again; None where there is none.
+    """
+
+    from_version: int
+    up: Callable[[dict[str, Any]], dict[str, Any]]
+    down: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+
 type Receive[S] = Callable[[S, Message], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
 
 
@@ -199,6 +217,8 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         Property → where its value comes from, for people who ask.
     state_version : int
         The version of `state`'s layout.
+    upgrades : tuple of Upgrade
+        From each earlier layout to the next, in order.
     """
 
     name: str
@@ -213,3 +233,4 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     manual_first: frozenset[str] = frozenset()
     sources: Mapping[str, str] = {}
     state_version: int = 1
+    upgrades: tuple[Upgrade, ...] = ()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -10,7 +11,7 @@ from twin_actors.documents import PropertyValue
 from twin_actors.dtdl import Interface, parse, to_dtmi
 from twin_actors.registry import load_registry
 from twin_actors.rows import row_faults
-from twin_actors.twin import Channel, Command
+from twin_actors.twin import Channel, Command, Upgrade
 
 
 def _property(name: str, schema: str = "double", *, writable: bool = False) -> dict[str, PropertyValue]:
@@ -32,6 +33,12 @@ MODEL: dict[str, Any] = {
         {"@type": "Command", "name": "ring"},
     ],
 }
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """A state whose fields have no names."""
+
+
 RULE = replace(HOT, signal="temperatureNow")
 RING: Command[Any] = Command(name="ring")
 
@@ -116,3 +123,28 @@ def test_all_faults_are_told(interface: Interface) -> None:
         "rule 'two': it gives command freeze, which has no row: write one, it is what guards the command",
         "manual_first names colour, price: the model has no such property",
     ]
+
+
+UP = Upgrade(from_version=1, up=dict)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"state_version": 2}, "its state has layout 2 and upgrades from: none; there must be one row for each of 1"),
+        ({"upgrades": (UP,)}, "its state has layout 1 and upgrades from: 1; there must be none"),
+        ({"state_version": 0}, "there must be none; layouts count from 1"),
+        ({"state_version": 3, "upgrades": (UP,)}, "upgrades from: 1; there must be one row for each of 1 to 2"),
+        ({"state_version": 3, "upgrades": (replace(UP, from_version=2), UP)}, "upgrades from: 2, 1"),
+        ({"state_version": 2, "upgrades": (UP,), "state": Listed}, "take array_like away"),
+    ],
+)
+def test_layouts_that_do_not_follow_each_other(interface: Interface, changes: dict[str, Any], fault: str) -> None:
+    """There is a row from each to the next."""
+    found = _faults(interface, **changes)
+    assert any(fault in one for one in found), found
+
+
+def test_layouts_that_follow_each_other(interface: Interface) -> None:
+    """Nothing is wrong with them."""
+    assert _faults(interface, state_version=3, upgrades=(UP, replace(UP, from_version=2))) == []

@@ -10,8 +10,9 @@ import pytest
 
 from tests.twin_actors.world import PROBE_TYPE, START, Heard, telemetry
 from twin_actors.errors import PartitionStopped, Rejected
+from twin_actors.layout import decode_state
 from twin_actors.messages import Envelope, Quality, Reading, open_envelope
-from twin_actors.turn import Folded, Work, decode_state, gather, message_key, new_twin, run
+from twin_actors.turn import Folded, Work, gather, message_key, new_twin, run
 from twin_actors.twin import KernelRequest, Turn, TwinType, ask
 
 

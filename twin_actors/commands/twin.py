@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from twin_actors.commands import roll_back
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.graph import TwinView
 from twin_actors.commands.output import Result, Row, add_output, cell
@@ -60,6 +61,7 @@ def add(nouns: Nouns) -> None:
         "changes", nargs="+", type=_assignment, metavar="NAME=VALUE", help="a value; nothing takes yours away"
     )
     add_submission(command)
+    roll_back.add(verb)
 
 
 def _assignment(text: str) -> tuple[str, str]:

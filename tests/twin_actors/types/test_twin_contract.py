@@ -78,3 +78,8 @@ def test_unknown_fields_are_rejected(twin_type: TwinType[Any]) -> None:
 def test_golden_snapshots_load(twin_type: TwinType[Any]) -> None:
     """Earlier states are read."""
     contract.every_golden_snapshot_loads(twin_type)
+
+
+def test_ways_back_lead_back(twin_type: TwinType[Any]) -> None:
+    """Rolled back is as written."""
+    contract.every_way_back_leads_back(twin_type)
