@@ -19,9 +19,10 @@ from twin_actors.commands.ports import Ports
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.layout import decode_state, rolled_back, upgraded
 from twin_actors.messages import KIND, LETTER, Event, Kind, Reading
-from twin_actors.ownership import Limits, Owner, restore
+from twin_actors.ownership import Limits, Owner
 from twin_actors.registry import Registry
 from twin_actors.shard import Shard
+from twin_actors.snapshot import restore
 from twin_actors.turn import new_twin
 from twin_actors.twin import TwinType
 

@@ -12,8 +12,9 @@ from twin_actors.commit import Commit, Twin
 from twin_actors.errors import Fenced, Rejected
 from twin_actors.journals import read_partition_count
 from twin_actors.layout import rolled_back
-from twin_actors.ownership import Owner, restore
+from twin_actors.ownership import Owner
 from twin_actors.shard import Shard
+from twin_actors.snapshot import restore
 from twin_actors.sweep import SIGNAL_BYTES, SLICE_BYTES, TWIN_BYTES
 from twin_actors.twin import TwinType
 
