@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from twin_actors.caution import MOST_ATTEMPTS
 from twin_actors.clock import Clock
 from twin_actors.commit import Commit, OutboxEntry, Twin
 from twin_actors.dispatch import Dispatch, Outcome
@@ -21,7 +22,7 @@ from twin_actors.ownership import Owner, RecordTooLarge
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, Throttled, WorkOrders
-from twin_actors.sweep import SLICE_BYTES, RulModels, sweep
+from twin_actors.sweep import SLICE_BYTES, SLICE_TWINS, RulModels, next_to_sweep, sweep
 from twin_actors.twin import TwinType
 
 log = logging.getLogger(__name__)
@@ -133,8 +134,12 @@ class Active(msgspec.Struct):
         deadline = self.ports.clock.elapsed() + SWEEP_SECONDS
         most_bytes = SLICE_BYTES
         while True:
-            part = sweep(shard, self.types, self.ports.models, now, most_bytes)
-            if part.twins or part.failed or part.swept != shard.swept:
+            most_twins = SLICE_TWINS
+            if shard.caution.twins:
+                most_twins = 1
+                await self._announce_twin()
+            part = sweep(shard, self.types, self.ports.models, now, most_bytes, most_twins)
+            if part.twins or part.failed or part.swept != shard.swept or shard.caution.twins:
                 outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
                 draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
                 try:
@@ -146,6 +151,17 @@ class Active(msgspec.Struct):
                     continue
             if not part.swept or self.ports.clock.elapsed() >= deadline:
                 return
+
+    async def _announce_twin(self) -> None:
+        """Say which twin is swept next; leave it out for good if it has killed whoever tried."""
+        shard = self.shard
+        if (found := next_to_sweep(shard)) and shard.caution.attempts(found[0]) >= MOST_ATTEMPTS:
+            log.error("partition %d: twin %s kills whoever sweeps it: it is left out", shard.partition, found[0])
+            draft = Commit(append_id="", epoch=0, watermark=shard.watermark, left_out=found)
+            await self.commit(draft, {"left_out": 1})
+            found = next_to_sweep(shard)
+        if found:
+            await self.owner.intend(found[0])
 
     async def commit(self, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
         """Append what was folded, with more counts and what is known delivered."""

@@ -7,6 +7,7 @@ out of place is found as surely as one that is damaged.
 ================  =========================================================================
 Claim             an owner takes the partition; every later record carries its epoch
 Commit            what a batch changed, all of it or nothing
+Intent            what is tried next, because owners died of something here
 Seal              the segment ends here; the next one is named
 ================  =========================================================================
 """
@@ -162,6 +163,20 @@ class Claim(msgspec.Struct, frozen=True, tag="claim"):
     owner: str
     fenced: int
     """How often this worker was fenced on this partition since its last claim."""
+    survived: int = 0
+    """The epoch of this worker's last claim, if it has lived through what ended that; else 0."""
+
+
+class Intent(msgspec.Struct, frozen=True, tag="intent"):
+    """An owner is about to fold the event of this sequence number, or to sweep the twin of this id, and nothing else.
+
+    It is written only while a shard is careful (`Caution`).
+    """
+
+    append_id: str
+    epoch: int
+    subject: int | str
+    attempt: int
 
 
 class Seal(msgspec.Struct, frozen=True, tag="seal"):
@@ -203,6 +218,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
         The twin at which a sweep of the shard goes on; empty where it is through, None where none was made.
     counts : dict
         What this commit adds to the partition's totals.
+    left_out : list of str
+        Twins that kill whoever sweeps them: no sweep looks at them any more.
     """
 
     append_id: str
@@ -218,12 +235,13 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     channels: dict[int, int] = {}
     swept: str | None = None
     counts: dict[str, int] = {}
+    left_out: list[str] = []
 
 
-type Record = Claim | Commit | Seal
+type Record = Claim | Commit | Intent | Seal
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Seal)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Intent | Seal)
 
 
 def encode(record: Record, previous_checksum: int) -> bytes:

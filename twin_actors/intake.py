@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from twin_actors.active import Active
+from twin_actors.caution import MOST_ATTEMPTS
 from twin_actors.commit import Commit, DeadLetter
 from twin_actors.errors import Fenced, Rejected
 from twin_actors.fold import fold
@@ -82,6 +83,10 @@ async def _fold_chunks(active: Active, events: Sequence[Event], counts: Mapping[
     chunk: list[Event] = []
     size = 0
     for event in events:
+        if active.shard.caution.events:
+            await _fold_alone(active, event, counts)
+            counts = None
+            continue
         if chunk and size + len(event.body) > CHUNK_BYTES:
             await _fold(active, chunk, counts)
             chunk, size, counts = [], 0, None
@@ -91,10 +96,24 @@ async def _fold_chunks(active: Active, events: Sequence[Event], counts: Mapping[
         await _fold(active, chunk, counts)
 
 
-async def _fold(active: Active, events: Sequence[Event], counts: Mapping[str, int] | None) -> None:
+async def _fold_alone(active: Active, event: Event, counts: Mapping[str, int] | None) -> None:
+    """Fold an event under an intent that names it; give it up if it has killed whoever tried."""
+    attempts = active.shard.caution.attempts(event.sequence_number)
+    if attempts < MOST_ATTEMPTS:
+        await active.owner.intend(event.sequence_number)
+        await _fold(active, [event], counts)
+        return
+    log.error("partition %d: event %d has killed %d processes", active.shard.partition, event.sequence_number, attempts)
+    died = f"{attempts} processes died while they folded this; replay it once the code that crashes or hangs is mended"
+    await _fold(active, [event], counts, Rejected("kills_process", died))
+
+
+async def _fold(
+    active: Active, events: Sequence[Event], counts: Mapping[str, int] | None, condemned: Rejected | None = None
+) -> None:
     """Fold contiguous events into one record; into two where it would be too large."""
     shard = active.shard
-    mail = sort(events, shard, active.partition_count, await _replayed(active, events))
+    mail = sort(events, shard, active.partition_count, await _replayed(active, events), condemned)
     strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
     newcomers = await introduce(strangers, active.ports.graph, active.ports.clock, active.types)
     last = events[-1]

@@ -44,6 +44,8 @@ class Mail(msgspec.Struct):
         Source partition → number of the last forwarded event in the batch.
     counts : dict
         Ticks, repeats of forwards, replays of nothing.
+    condemned : Rejected or None
+        Why what is for twins of this shard is not even opened.
     """
 
     by_twin: dict[str, list[Envelope | AddressedRequest]] = {}
@@ -53,13 +55,20 @@ class Mail(msgspec.Struct):
     struck: list[str] = []
     channels: dict[int, int] = {}
     counts: dict[str, int] = {}
+    condemned: Rejected | None = None
 
     def count(self, name: str) -> None:
         """Count one more of something."""
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
-def sort(events: Sequence[Event], shard: Shard, partition_count: int, replayed: Mapping[str, DeadLetter]) -> Mail:
+def sort(
+    events: Sequence[Event],
+    shard: Shard,
+    partition_count: int,
+    replayed: Mapping[str, DeadLetter],
+    condemned: Rejected | None = None,
+) -> Mail:
     """Sort a batch.
 
     Parameters
@@ -72,13 +81,15 @@ def sort(events: Sequence[Event], shard: Shard, partition_count: int, replayed: 
         Over which twins are spread.
     replayed
         The open dead letters that replay events of this batch name, with their bodies.
+    condemned
+        Why what is for twins of this shard is given up unopened; None where it is not.
 
     Raises
     ------
     PartitionStopped
         A channel from another shard has a hole.
     """
-    mail = Mail()
+    mail = Mail(condemned=condemned)
     for event in events:
         try:
             kind = kind_of(event)
@@ -131,6 +142,8 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
     if home != shard.partition:
         mail.misplaced.append((home, event))
         return
+    if mail.condemned is not None:
+        raise mail.condemned
     opened: Envelope | AddressedRequest
     if kind_of(event) is Kind.REQUEST:
         request = decode_request(event.body)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import MAX_FRAME_BYTES, Claim, Record, Seal, checksum, encode
+from twin_actors.commit import MAX_FRAME_BYTES, Claim, Intent, Record, Seal, checksum, encode
 from twin_actors.errors import Fenced, Unanswered, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
@@ -105,6 +105,7 @@ class Owner:
         fenced: int = 0,
         limits: Limits = LIMITS,
         check: Callable[[Shard], None] = lambda _shard: None,
+        survived: int = 0,
     ) -> "Owner":
         """Become the owner of a partition.
 
@@ -120,6 +121,8 @@ class Owner:
         limits
         check
             Raises where the shard, as it is just before the claim, is none that this app may go on with.
+        survived
+            The epoch of this worker's last claim of it, if that ended otherwise than by the death of a process.
 
         Raises
         ------
@@ -136,13 +139,23 @@ class Owner:
             owner = cls(journal, clock, shard, tail, tag, owner_id, limits)
             owner.epoch = shard.epoch + 1
             try:
-                await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced))
+                await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced, survived))
             except Fenced:
                 await follow(journal, shard, tail)
                 check(shard)
                 continue
             return owner
         raise Fenced(f"partition {shard.partition}: {CLAIM_ATTEMPTS} claims lost against other owners")
+
+    async def intend(self, subject: int | str) -> None:
+        """Say which event, or which twin of a sweep, is tried next.
+
+        Raises
+        ------
+        Fenced, Unavailable
+        """
+        attempt = self.shard.caution.attempts(subject) + 1
+        await self.append(Intent(self.next_append_id(), self.epoch, subject, attempt))
 
     def next_append_id(self) -> str:
         """Return an id for the next record."""

@@ -60,6 +60,7 @@ class Runtime:
         self._active: dict[int, Active] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
+        self._survived: dict[int, int] = {}
 
     async def deliver(self, partition: int, events: Sequence[Event]) -> Watermark:
         """Fold a batch of one partition's events, commit it and deliver what comes of it.
@@ -110,6 +111,7 @@ class Runtime:
                 # journal says: only a restore is.
                 active = self._active.pop(partition, None)
                 if active is not None:
+                    self._survived[partition] = active.owner.epoch
                     active.dispatch.abandon()
                 if isinstance(error, Fenced):
                     self._fenced[partition] = self._fenced.get(partition, 0) + 1
@@ -150,10 +152,12 @@ class Runtime:
         state = await ports.reader.describe(partition)
         partition_count = await self._partition_count(state.partition_count)
         restored = await restore(ports.journal, partition)
-        fenced = self._fenced.get(partition, 0)
+        fenced, survived = self._fenced.get(partition, 0), self._survived.get(partition, 0)
         # Before the claim: a partition that is stopped is tried again and again.
         check = functools.partial(self._check, state.hub)
-        owner = await Owner.claim(ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check)
+        owner = await Owner.claim(
+            ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check, survived
+        )
         self._fenced.pop(partition, None)
         if owner.shard.watermark is None:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from twin_actors.commit import Claim, Commit, KeepLetter, OutboxEntry, Record, SendForward, Twin
+from twin_actors.caution import Caution
+from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Record, SendForward, Twin
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
 
@@ -43,6 +44,8 @@ class Shard(msgspec.Struct, kw_only=True):
         The last twin of a sweep that is not through; empty otherwise.
     totals : dict
         What this partition has counted since it began.
+    caution : Caution
+        What is known of owners that may have died of what they folded.
     """
 
     partition: int
@@ -58,6 +61,7 @@ class Shard(msgspec.Struct, kw_only=True):
     shown: dict[str, int] = {}
     totals: dict[str, int] = {}
     swept: str = ""
+    caution: Caution = msgspec.field(default_factory=Caution)
 
     def apply(self, record: Record) -> None:
         """Take over what a record of the journal says."""
@@ -65,9 +69,13 @@ class Shard(msgspec.Struct, kw_only=True):
             self._apply_commit(record)
         elif isinstance(record, Claim):
             self.epoch = record.epoch
+            self.caution.claimed(record)
             self._count({"claims": 1, "fenced": record.fenced})
+        elif isinstance(record, Intent):
+            self.caution.intended(record)
 
     def _apply_commit(self, commit: Commit) -> None:
+        self.caution.committed(commit, self._passed(commit))
         if commit.watermark is not None:
             self.watermark = commit.watermark
         for twin in commit.twins:
@@ -92,6 +100,13 @@ class Shard(msgspec.Struct, kw_only=True):
         if commit.swept is not None:
             self.swept = commit.swept
         self._count(commit.counts)
+
+    def _passed(self, commit: Commit) -> int:
+        """Return how many events a commit is about to move the watermark."""
+        before, after = self.watermark, commit.watermark
+        if after is None:
+            return 0
+        return 1 if before is None else after.sequence_number - before.sequence_number
 
     def _count(self, counts: dict[str, int]) -> None:
         totals = Counter(self.totals)

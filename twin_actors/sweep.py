@@ -5,6 +5,7 @@ sweep that is cut short is continued by the next tick, whoever owns the shard th
 """
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -92,8 +93,23 @@ class _Look(msgspec.Struct):
     features: tuple[float, ...] | None
 
 
+def next_to_sweep(shard: Shard, count: int = 1) -> list[str]:
+    """Return the twins that a sweep looks at next, left-out ones not among them."""
+    twin_ids = list(shard.twins)
+    first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.twins else 0
+    left_out = shard.caution.left_out
+    if not left_out:
+        return twin_ids[first : first + count]
+    return list(itertools.islice((twin_id for twin_id in twin_ids[first:] if twin_id not in left_out), count))
+
+
 def sweep(
-    shard: Shard, types: Mapping[str, TwinType[Any]], models: RulModels, now: float, most_bytes: int = SLICE_BYTES
+    shard: Shard,
+    types: Mapping[str, TwinType[Any]],
+    models: RulModels,
+    now: float,
+    most_bytes: int = SLICE_BYTES,
+    most_twins: int = SLICE_TWINS,
 ) -> Slice:
     """Sweep the part of a shard that follows the last one swept.
 
@@ -108,11 +124,12 @@ def sweep(
         The time of the tick.
     most_bytes
         That the slice may write, about.
+    most_twins
+        That the slice may look at.
     """
-    twin_ids = list(shard.twins)
-    first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.twins else 0
+    twin_ids = next_to_sweep(shard, most_twins + 1)  # one more says whether the sweep goes on
     failures: list[str] = []
-    looks = [_look(shard.twins[twin_id], types, failures) for twin_id in twin_ids[first : first + SLICE_TWINS]]
+    looks = [_look(shard.twins[twin_id], types, failures) for twin_id in twin_ids[:most_twins]]
     predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
     outputs: list[Output] = []

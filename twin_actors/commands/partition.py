@@ -30,5 +30,7 @@ async def list_partitions(ports: Ports, _arguments: Namespace) -> Result:
         folded = -1 if shard.watermark is None else shard.watermark.sequence_number
         row |= {"watermark": folded, "lag": hub.last_sequence_number - folded, "epoch": shard.epoch}
         row |= {"twins": len(shard.twins), "outbox": len(shard.outbox), "dead_letters": len(shard.letters)}
+        caution = shard.caution
+        row |= {"one_by_one": caution.events + caution.twins, "left_out_of_sweeps": caution.left_out}
         rows.append(row | {"segment": tail.segment, "totals": shard.totals})
     return listing(rows)
