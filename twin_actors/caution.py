@@ -90,6 +90,11 @@ class Caution(msgspec.Struct):
         else:
             self.twin = trial
 
+    def moved(self) -> None:
+        """Forget messages: an operator lets the partition go on with others."""
+        self.silent.clear()
+        self.event, self.events = None, 0
+
     def committed(self, commit: Commit, passed: int) -> None:
         """Take note that an owner lives, and of what is past.
 

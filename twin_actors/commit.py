@@ -9,6 +9,7 @@ Claim             an owner takes the partition; every later record carries its e
 Commit            what a batch changed, all of it or nothing
 Intent            what is tried next, because owners died of something here
 Seal              the segment ends here; the next one is named
+Rebase            an operator says where in the mailbox the partition goes on
 ================  =========================================================================
 """
 
@@ -238,10 +239,39 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     left_out: list[str] = []
 
 
-type Record = Claim | Commit | Intent | Seal
+class Rebase(msgspec.Struct, frozen=True, tag="rebase", kw_only=True):
+    """An operator says where in the mailbox a partition goes on.
+
+    Attributes
+    ----------
+    append_id : str
+    epoch : int
+    operator, reason : str
+        Who says so, and why.
+    watermark : Watermark
+        The next event is the one to fold.
+    is_renumbered : bool
+        Whether the numbers of events begin anew, so that one may come a second time for another event.
+    open_channels : list of int
+        Partitions whose next forward is taken whatever its number: those before it may have gone with the old hub.
+    counts : dict
+        What this adds to the partition's totals.
+    """
+
+    append_id: str
+    epoch: int
+    operator: str
+    reason: str
+    watermark: Watermark
+    is_renumbered: bool
+    open_channels: list[int]
+    counts: dict[str, int]
+
+
+type Record = Claim | Commit | Intent | Seal | Rebase
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Intent | Seal)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Intent | Seal | Rebase)
 
 
 def encode(record: Record, previous_checksum: int) -> bytes:

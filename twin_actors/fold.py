@@ -18,7 +18,7 @@ from twin_actors.commit import (
     Twin,
 )
 from twin_actors.errors import Rejected
-from twin_actors.mailbox import Mail, dead_letter
+from twin_actors.mailbox import Mail, dead_letter, renumbered
 from twin_actors.messages import Envelope
 from twin_actors.outputs import Output, PutDocument, SendCommand
 from twin_actors.requests import AddressedRequest
@@ -73,7 +73,7 @@ def fold(
             for twin_id, twin in known.items()
         ]
     )
-    letters = [*mail.letters, *_letters(mail, shard.partition, newcomers, folded)]
+    letters = renumbered([*mail.letters, *_letters(mail, shard.partition, newcomers, folded)], shard)
     outputs = [output for one in folded for output in one.outputs]
     outputs += _told(mail, newcomers)
     return Commit(

@@ -15,7 +15,7 @@ from twin_actors.mailbox import give_up, replays, sort
 from twin_actors.messages import Event
 from twin_actors.outbox import letter_path
 from twin_actors.ownership import RecordTooLarge
-from twin_actors.watermark import Watermark, first_gap, unfolded
+from twin_actors.watermark import Watermark, check_hub, first_gap, unfolded
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ async def take(active: Active, events: Sequence[Event]) -> None:
     """Fold what is above the watermark, holes first."""
     assert active.shard.watermark is not None
     fresh = unfolded(active.shard.watermark, events)
-    if fresh and first_gap(active.shard.watermark.sequence_number, fresh) and not await active.owner.is_current():
-        raise Fenced(f"partition {active.shard.partition}: our memory is older than the journal")
+    if fresh and first_gap(active.shard.watermark.sequence_number, fresh):
+        await _check_gap(active)
     while fresh:
         gap = first_gap(active.shard.watermark.sequence_number, fresh)
         if gap is None:
@@ -40,6 +40,15 @@ async def take(active: Active, events: Sequence[Event]) -> None:
         await _fold_chunks(active, fresh[:index])
         await _heal(active, first, last)
         fresh = fresh[index:]
+
+
+async def _check_gap(active: Active) -> None:
+    """Make sure that events are missing, and not records, and that they are events of the hub we know."""
+    partition, watermark = active.shard.partition, active.shard.watermark
+    assert watermark is not None
+    if not await active.owner.is_current():
+        raise Fenced(f"partition {partition}: our memory is older than the journal")
+    check_hub(watermark, (await active.ports.reader.describe(partition)).hub, partition)
 
 
 async def _heal(active: Active, first: int, last: int) -> None:
@@ -130,6 +139,9 @@ async def _fold(
             return
         give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
         await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
+    lost = mail.counts.get("forwards_lost", 0)
+    if lost:
+        log.error("partition %d: %d events that others forwarded went with the old hub", shard.partition, lost)
     if mail.tick_time is not None:
         active.tick_time = max(active.tick_time, mail.tick_time)
         active.projection.unpark()

@@ -21,6 +21,9 @@ from twin_actors.messages import (
 from twin_actors.requests import AddressedRequest, decode_request
 from twin_actors.shard import Shard
 
+RENUMBERED = 10**15
+"""Added to the numbers in ids of dead letters each time that events are numbered anew: an older one keeps its id."""
+
 MAX_DETAIL = 1_000
 """Characters kept of what is wrong with a message: what a twin type raises may be of any length."""
 
@@ -118,6 +121,18 @@ def dead_letter(partition: int, sequence_number: int, event: Event, refusal: Rej
     )
 
 
+def renumbered(letters: list[DeadLetter], shard: Shard) -> list[DeadLetter]:
+    """Return dead letters under ids that no event of another numbering has."""
+    if not shard.renumbered:
+        return letters
+    renamed: list[DeadLetter] = []
+    for letter in letters:
+        partition, _, number = letter.letter_id.partition("-")
+        letter_id = f"{partition}-{int(number) + shard.renumbered * RENUMBERED}"
+        renamed.append(msgspec.structs.replace(letter, letter_id=letter_id))
+    return renamed
+
+
 def replays(events: Sequence[Event], shard: Shard) -> list[str]:
     """Return the ids of the open dead letters that replay events of a batch name."""
     named = (event.properties.get(LETTER, "") for event in events if event.device_id is None)
@@ -161,7 +176,9 @@ def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) 
     if forward.number <= last:
         mail.count("forwards_repeated")
         return
-    if forward.number != last + 1:
+    if forward.number != last + 1 and forward.source in shard.open_channels and forward.source not in mail.channels:
+        mail.counts["forwards_lost"] = mail.counts.get("forwards_lost", 0) + forward.number - last - 1
+    elif forward.number != last + 1:
         raise PartitionStopped(
             f"partition {shard.partition}: forwarded event {forward.number} of partition {forward.source} follows "
             f"{last}: events between them are missing"

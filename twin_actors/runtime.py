@@ -16,6 +16,7 @@ from twin_actors import intake
 from twin_actors.active import MAX_OUTBOX, Active, Ports
 from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.errors import Fenced, PartitionStopped, TwinfoldError, Unavailable
+from twin_actors.gaps import HubState
 from twin_actors.journals import ABSENT, PARTITION_COUNT, read_partition_count
 from twin_actors.layout import check_layout
 from twin_actors.messages import KIND, Event, Kind
@@ -24,7 +25,7 @@ from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.snapshot import restore
 from twin_actors.twin import TwinType
-from twin_actors.watermark import Watermark
+from twin_actors.watermark import Watermark, check_hub
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Runtime:
         restored = await restore(ports.journal, partition)
         fenced, survived = self._fenced.get(partition, 0), self._survived.get(partition, 0)
         # Before the claim: a partition that is stopped is tried again and again.
-        check = functools.partial(self._check, state.hub)
+        check = functools.partial(self._check, state, partition_count)
         owner = await Owner.claim(
             ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check, survived
         )
@@ -170,13 +171,15 @@ class Runtime:
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
 
-    def _check(self, hub: str, shard: Shard) -> None:
+    def _check(self, state: HubState, partition_count: int, shard: Shard) -> None:
         """Stop where this app must not go on with a shard."""
-        if shard.watermark is not None and shard.watermark.hub != hub:
+        if state.partition_count < partition_count:
             raise PartitionStopped(
-                f"partition {shard.partition} was folded from hub {shard.watermark.hub}, this is {hub}: it was deleted "
-                "and made again, and counts from zero; nothing is folded until an operator says so"
+                f"twins are spread over {partition_count} partitions and hub {state.hub} has {state.partition_count}: "
+                "make it with as many, or more"
             )
+        if shard.watermark is not None:
+            check_hub(shard.watermark, state.hub, shard.partition)
         for twin in shard.twins.values():
             twin_type = self._types.get(twin.type_name)
             if twin_type is None:

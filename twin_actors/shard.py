@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from twin_actors.caution import Caution
-from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Record, SendForward, Twin
+from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, SendForward, Twin
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
 
@@ -46,6 +46,10 @@ class Shard(msgspec.Struct, kw_only=True):
         What this partition has counted since it began.
     caution : Caution
         What is known of owners that may have died of what they folded.
+    open_channels : list of int
+        Other partitions whose next forward is taken whatever its number.
+    renumbered : int
+        How often the numbers of events have begun anew.
     """
 
     partition: int
@@ -62,6 +66,8 @@ class Shard(msgspec.Struct, kw_only=True):
     totals: dict[str, int] = {}
     swept: str = ""
     caution: Caution = msgspec.field(default_factory=Caution)
+    open_channels: list[int] = []
+    renumbered: int = 0
 
     def apply(self, record: Record) -> None:
         """Take over what a record of the journal says."""
@@ -73,6 +79,12 @@ class Shard(msgspec.Struct, kw_only=True):
             self._count({"claims": 1, "fenced": record.fenced})
         elif isinstance(record, Intent):
             self.caution.intended(record)
+        elif isinstance(record, Rebase):
+            self.watermark = record.watermark
+            self.caution.moved()
+            self.open_channels = record.open_channels
+            self.renumbered += record.is_renumbered
+            self._count(record.counts)
 
     def _apply_commit(self, commit: Commit) -> None:
         self.caution.committed(commit, self._passed(commit))
@@ -97,6 +109,7 @@ class Shard(msgspec.Struct, kw_only=True):
             self.letters.pop(letter_id, None)
         self.shown.update(commit.shown)
         self.received_channels.update(commit.channels)
+        self.open_channels = [source for source in self.open_channels if source not in commit.channels]
         if commit.swept is not None:
             self.swept = commit.swept
         self._count(commit.counts)

@@ -77,6 +77,16 @@ def history_path(partition: int) -> str:
     return f"history/{partition}"
 
 
+async def partitions(journal: Journal) -> list[int]:
+    """Return the partitions that have a journal.
+
+    Raises
+    ------
+    Unavailable
+    """
+    return sorted({int(path.split("/")[1]) for path in await journal.names("segments/")})
+
+
 def encode_snapshot(shard: Shard, tail: Tail) -> bytes:
     """Return the bytes of a shard at a place in its journal."""
     return msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, shard, tail))

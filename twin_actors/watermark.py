@@ -25,6 +25,21 @@ class Watermark(msgspec.Struct, frozen=True, array_like=True):
     hub: str
 
 
+def check_hub(watermark: Watermark, hub: str, partition: int) -> None:
+    """Stop a partition whose events are not those of the hub that it was folded from.
+
+    Raises
+    ------
+    PartitionStopped
+    """
+    if watermark.hub != hub:
+        raise PartitionStopped(
+            f"partition {partition} was folded from hub {watermark.hub}, this is {hub}, which counts from zero; "
+            "nothing is folded until an operator says where to go on: "
+            f"python -m twin_actors partition rebase {partition}"
+        )
+
+
 def unfolded(watermark: Watermark, events: Sequence[Event]) -> list[Event]:
     """Return the events above the watermark, each once, in order.
 
@@ -44,7 +59,7 @@ def unfolded(watermark: Watermark, events: Sequence[Event]) -> list[Event]:
             raise PartitionStopped(
                 f"event {event.sequence_number} is not above the watermark {watermark.sequence_number}, yet was "
                 "enqueued after it: the Event Hub was recreated or failed over; nothing is folded until an "
-                "operator says where to go on"
+                "operator says where to go on: python -m twin_actors partition rebase PARTITION --from earliest"
             )
     return fresh
 

@@ -10,11 +10,11 @@ from twin_actors.commands.output import Result, Row, add_output, item, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.verbs import Nouns, add_noun
 from twin_actors.commit import DeadLetter, KeepLetter
-from twin_actors.journals import Journal, read_partition_count
+from twin_actors.journals import Journal
 from twin_actors.messages import KIND, LETTER, Kind
 from twin_actors.outbox import letter_path
 from twin_actors.shard import Shard
-from twin_actors.snapshot import restore
+from twin_actors.snapshot import partitions, restore
 
 
 def add(nouns: Nouns) -> None:
@@ -76,7 +76,7 @@ async def replay(ports: Ports, arguments: Namespace) -> Result:
 
 async def _open_letters(journal: Journal, only: int | None) -> list[Row]:
     rows: list[Row] = []
-    for partition in range(await read_partition_count(journal) or 0):
+    for partition in await partitions(journal):
         if only not in {None, partition}:
             continue
         shard, _, _ = await restore(journal, partition)

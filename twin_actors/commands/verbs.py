@@ -20,6 +20,11 @@ class Nouns(Protocol):
 type AddVerb = Callable[[str, str, Run], ArgumentParser]
 
 
+def add_consent(command: ArgumentParser) -> None:
+    """Take the consent that a verb needs which cannot be undone; without it, the verb says what it would do."""
+    command.add_argument("--yes", action="store_true", help="do it: without this it is only said what would be done")
+
+
 def add_noun(nouns: Nouns, name: str, description: str) -> AddVerb:
     """Add a noun; return what adds a verb to it: name, help, function → its parser, for the arguments."""
     verbs: Nouns = nouns.add_parser(name, help=description).add_subparsers(dest="verb", required=True, metavar="VERB")
