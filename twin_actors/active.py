@@ -107,6 +107,8 @@ class Active(msgspec.Struct):
         Lane of outputs → until when it is left alone, and for how long.
     tick_time : float
         Of the newest tick that has not been followed by a sweep; 0 for none.
+    heard_at : float
+        When anything last came for it, on the clock that never jumps.
     """
 
     owner: Owner
@@ -122,6 +124,8 @@ class Active(msgspec.Struct):
     landed: list[Outcome] = []
     closed: dict[str, Pause] = {}
     tick_time: float = 0.0
+
+    heard_at: float = 0.0
 
     @property
     def shard(self) -> Shard:
@@ -236,6 +240,20 @@ class Active(msgspec.Struct):
                 await self.owner.publish_snapshot()
             except Unavailable as error:
                 log.warning("partition %d: no snapshot now: %s", self.shard.partition, error)
+
+    async def may_be_dropped(self) -> bool:
+        """Whether nobody misses this shard: it owes nothing, or is another's by now; what is due is written first."""
+        if not await self.owner.is_current():
+            return True
+        if self.landed or self.fruitless or self.told or set(self.shard.outbox) - set(self.delivered):
+            return False
+        if any(twin.state_version > self.shown.get(twin.twin_id, -1) for twin in self.shard.owed()):
+            return False
+        if self.delivered or self.shown:
+            await self.record()
+        if self.owner.is_snapshot_due:
+            await self.owner.publish_snapshot()
+        return True
 
     async def is_full(self) -> bool:
         """Deliver what waits, where it is much; return whether it still is, and no more may be folded.

@@ -24,10 +24,14 @@ from twin_actors.ownership import LIMITS, Limits, Owner
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.snapshot import restore
+from twin_actors.stops import Stops
 from twin_actors.twin import TwinType
-from twin_actors.watermark import Watermark, check_hub
+from twin_actors.watermark import Watermark, check_hub, unfolded
 
 log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 900.0
+"""After which a shard of which nothing was heard, not even a tick, leaves memory: its partition is another's by now."""
 
 INSTANCE_PATCHES_PER_SECOND = 1000.0
 """What one Azure Digital Twins instance takes, for all shards together."""
@@ -62,6 +66,7 @@ class Runtime:
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
         self._survived: dict[int, int] = {}
+        self._stops = Stops(ports.journal, ports.clock)
 
     async def deliver(self, partition: int, events: Sequence[Event]) -> Watermark:
         """Fold a batch of one partition's events, commit it and deliver what comes of it.
@@ -86,8 +91,10 @@ class Runtime:
         PartitionStopped
             An operator must act.
         """
+        await self._drop_idle()
         async with self._alone(partition):
             active = self._active.get(partition) or await self._activate(partition, events)
+            active.heard_at = self._ports.clock.elapsed()
             if not await active.is_full():
                 return await self._advance(active, events)
         raise Unavailable(f"partition {partition}: {MAX_OUTBOX} outputs wait, nothing more is folded")
@@ -101,10 +108,30 @@ class Runtime:
         assert active.shard.watermark is not None
         return active.shard.watermark
 
+    async def _drop_idle(self) -> None:
+        """Let go of shards that nothing has come for; a delivery to any partition is the time to look."""
+        now = self._ports.clock.elapsed()
+        idle = [active for active in self._active.values() if now - active.heard_at >= IDLE_SECONDS]
+        for active in idle:
+            partition = active.shard.partition
+            try:
+                async with self._alone(partition):
+                    if self._active.get(partition) is not active or now - active.heard_at < IDLE_SECONDS:
+                        continue
+                    active.heard_at = now  # one that must stay is looked at again after as long
+                    if await active.may_be_dropped():
+                        del self._active[partition]
+                        self._survived[partition] = active.owner.epoch
+                        active.dispatch.abandon()
+                        log.info("partition %d was idle and left memory", partition)
+            except TwinfoldError as error:
+                log.warning("partition %d was idle and left memory: %s", partition, error)
+
     @contextlib.asynccontextmanager
     async def _alone(self, partition: int) -> AsyncIterator[None]:
         """Hold a partition; let go of its memory where anything fails."""
         async with self._locks.setdefault(partition, asyncio.Lock()):
+            await self._stops.check(partition)
             try:
                 yield
             except BaseException as error:
@@ -117,6 +144,8 @@ class Runtime:
                 if isinstance(error, Fenced):
                     self._fenced[partition] = self._fenced.get(partition, 0) + 1
                     log.warning("partition %d fenced: %s", partition, error)
+                elif isinstance(error, PartitionStopped):
+                    await self._stops.note(partition, error)
                 raise
 
     async def partition_count(self) -> int:
@@ -152,10 +181,12 @@ class Runtime:
         ports = self._ports
         state = await ports.reader.describe(partition)
         partition_count = await self._partition_count(state.partition_count)
+        self._stops.ends_at(partition, None)
         restored = await restore(ports.journal, partition)
+        self._stops.ends_at(partition, restored[1])
         fenced, survived = self._fenced.get(partition, 0), self._survived.get(partition, 0)
         # Before the claim: a partition that is stopped is tried again and again.
-        check = functools.partial(self._check, state, partition_count)
+        check = functools.partial(self._check, state, partition_count, events)
         owner = await Owner.claim(
             ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check, survived
         )
@@ -167,12 +198,13 @@ class Runtime:
         projection = Projection(ports.graph, ports.clock, self._types, rate)
         dispatch = Dispatch(ports.devices, ports.clock, lambda outcome: self._land(active, outcome))
         active = Active(owner, projection, dispatch, ports, self._types, partition_count)
+        active.heard_at = ports.clock.elapsed()
         self._active[partition] = active
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active
 
-    def _check(self, state: HubState, partition_count: int, shard: Shard) -> None:
-        """Stop where this app must not go on with a shard."""
+    def _check(self, state: HubState, partition_count: int, events: Sequence[Event], shard: Shard) -> None:
+        """Stop where this app must not go on with a shard, or not with these events."""
         if state.partition_count < partition_count:
             raise PartitionStopped(
                 f"twins are spread over {partition_count} partitions and hub {state.hub} has {state.partition_count}: "
@@ -180,6 +212,7 @@ class Runtime:
             )
         if shard.watermark is not None:
             check_hub(shard.watermark, state.hub, shard.partition)
+            unfolded(shard.watermark, events)
         for twin in shard.twins.values():
             twin_type = self._types.get(twin.type_name)
             if twin_type is None:

@@ -11,6 +11,7 @@ from twin_actors.commands.verbs import Nouns, add_consent, add_noun
 from twin_actors.errors import Fenced, PartitionStopped, Rejected
 from twin_actors.rebase import Move, Start, find, plan, rebase
 from twin_actors.snapshot import restore
+from twin_actors.stops import read_stop
 
 CHECKPOINTS = """if no batch arrives afterwards, the trigger's checkpoint is of the old hub and beyond the end of this
 one: stop the app, delete the checkpoints of the mailbox in the container azure-webjobs-eventhub, start the app"""
@@ -60,6 +61,8 @@ async def list_partitions(ports: Ports, _arguments: Namespace) -> Result:
         row |= {"twins": len(shard.twins), "outbox": len(shard.outbox), "dead_letters": len(shard.letters)}
         caution = shard.caution
         row |= {"one_by_one": caution.events + caution.twins, "left_out_of_sweeps": caution.left_out}
+        stop = await read_stop(journal, partition, tail)
+        row |= {"stopped": None if stop is None else stop.reason}
         rows.append(row | {"segment": tail.segment, "totals": shard.totals})
     return listing(rows)
 
