@@ -5,10 +5,22 @@ in `twin_actors.runtime`; read `Runtime.deliver` for the path of a message.
 """
 
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, SettingsError, TwinfoldError, Unavailable
-from twin_actors.messages import Quality, Reading
-from twin_actors.twin import Channel, KernelRequest, PropertyValue, Turn, TwinType, Upgrade, ask
+from twin_actors.messages import Quality, Reading, TimerDue, Told
+from twin_actors.twin import (
+    CancelTimer,
+    Channel,
+    KernelRequest,
+    PropertyValue,
+    SetTimer,
+    Tell,
+    Turn,
+    TwinType,
+    Upgrade,
+    ask,
+)
 
 __all__ = [
+    "CancelTimer",
     "Channel",
     "Fenced",
     "KernelRequest",
@@ -17,7 +29,11 @@ __all__ = [
     "Quality",
     "Reading",
     "Rejected",
+    "SetTimer",
     "SettingsError",
+    "Tell",
+    "TimerDue",
+    "Told",
     "Turn",
     "TwinType",
     "TwinfoldError",

@@ -12,11 +12,11 @@ from twin_actors.commit import Commit, OutboxEntry, Twin
 from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.documents import OperationStatus
 from twin_actors.errors import Unavailable
-from twin_actors.fold import numbered
+from twin_actors.fold import tells
 from twin_actors.gaps import GapReader
 from twin_actors.journals import Journal
 from twin_actors.maintenance import put_operation, without_effect
-from twin_actors.outbox import Receivers, deliver
+from twin_actors.outbox import Receivers, deliver, numbered
 from twin_actors.outputs import PutDocument, SendCommand
 from twin_actors.ownership import Owner, RecordTooLarge
 from twin_actors.projection import Projection
@@ -144,10 +144,12 @@ class Active(msgspec.Struct):
                 await self._announce_twin()
             part = sweep(shard, self.types, self.ports.models, now, most_bytes, most_twins)
             if part.twins or part.failed or part.swept != shard.swept or shard.caution.twins:
-                outbox: list[OutboxEntry] = [*numbered(part.outputs, shard.last_number)]
+                outbox: list[OutboxEntry] = [*part.outputs]
                 draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
+                counts = {"sweeps_failed": part.failed, "tells": tells(part.outputs)}
+                counts |= {"timers": part.timers, "timers_failed": part.timers_failed}
                 try:
-                    await self.commit(msgspec.structs.replace(draft, swept=part.swept), {"sweeps_failed": part.failed})
+                    await self.commit(msgspec.structs.replace(draft, swept=part.swept), counts)
                 except RecordTooLarge:
                     if len(part.twins) <= 1:
                         raise
@@ -171,8 +173,7 @@ class Active(msgspec.Struct):
         """Append what was folded, with more counts and what is known delivered."""
         delivered = self.delivered[:KNOWN_DONE]
         shown = list(self.shown.items())[:KNOWN_DONE]
-        last_number = draft.outbox[-1].number if draft.outbox else self.shard.last_number
-        told = numbered(self._told_now(), last_number)
+        told = self._told_now()
         await self.owner.append(
             msgspec.structs.replace(
                 draft,
@@ -181,7 +182,7 @@ class Active(msgspec.Struct):
                 epoch=self.owner.epoch,
                 delivered=delivered,
                 shown=shown,
-                outbox=[*draft.outbox, *told],
+                outbox=numbered([*draft.outbox, *told], self.shard, self.partition_count),
                 counts={**draft.counts, **(counts or {})},
             )
         )

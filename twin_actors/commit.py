@@ -22,7 +22,7 @@ import msgspec
 from twin_actors.errors import PartitionStopped
 from twin_actors.maintenance import Maintenance
 from twin_actors.messages import Event, Quality
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
+from twin_actors.outputs import Output
 from twin_actors.quality import Signal
 from twin_actors.watermark import Watermark
 
@@ -67,6 +67,10 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         Whether its device announced its model, so that the runtime may create it in the graph.
     maintenance : Maintenance
         What its rules, its RUL model and people have said.
+    timers : dict
+        Those that its turns have set: name → event time at which it is due.
+    last_told_time : float
+        When the mailbox took the newest message of another twin.
     """
 
     twin_id: str
@@ -83,6 +87,17 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     signals: dict[str, Signal] = {}
     is_announced: bool = False
     maintenance: Maintenance = Maintenance()
+    timers: dict[str, float] = {}
+    last_told_time: float = 0.0
+
+    def event_time(self, now: float) -> float:
+        """Return its event time at a time of the cloud: it goes on while nothing is heard, by the cloud's clock."""
+        return self.last_reading_time + max(0.0, now - self.last_seen_time)
+
+    @property
+    def last_heard_time(self) -> float:
+        """The event time of the newest reading; for a twin without a device, the time of what it was told."""
+        return self.last_reading_time or self.last_told_time
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +111,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
         A 64-bit hash of the message id, 0 where there was none.
     flags : list
         (index of the message, index of the row, channel, quality) of everything not good.
+    told : list of int
+        Indices of the messages that are no readings: what other twins told (`telling.Telling`).
     """
 
     twin_ids: list[str] = []
@@ -104,6 +121,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     bodies: list[bytes] = []
     message_keys: list[int] = []
     flags: list[tuple[int, int, str, Quality]] = []
+    told: list[int] = []
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -130,15 +148,6 @@ class DeadLetter(msgspec.Struct, frozen=True):
     event: Event
 
 
-class SendForward(msgspec.Struct, frozen=True, tag="forward"):
-    """Send an event to the home of its twin."""
-
-    number: int
-    destination: int
-    channel_number: int
-    event: Event
-
-
 class KeepLetter(msgspec.Struct, frozen=True, tag="keep"):
     """Store the body of a dead letter where operators find it."""
 
@@ -153,7 +162,7 @@ class StrikeLetter(msgspec.Struct, frozen=True, tag="strike"):
     letter_id: str
 
 
-type OutboxEntry = SendForward | KeepLetter | StrikeLetter | PutDocument | PlaceOrder | SendCommand
+type OutboxEntry = KeepLetter | StrikeLetter | Output
 
 
 class Claim(msgspec.Struct, frozen=True, tag="claim"):

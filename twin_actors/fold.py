@@ -1,28 +1,18 @@
 """A sorted batch becomes the content of one record. Pure: the same batch gives the same record."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from twin_actors.asking import refused
-from twin_actors.commit import (
-    Accepted,
-    Commit,
-    DeadLetter,
-    KeepLetter,
-    OutboxEntry,
-    SendForward,
-    StrikeLetter,
-    Twin,
-)
+from twin_actors.commit import Accepted, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter, renumbered
 from twin_actors.messages import Envelope
-from twin_actors.outputs import Output, PutDocument, SendCommand
+from twin_actors.outputs import Output, SendCommand, SendForward
 from twin_actors.requests import AddressedRequest
 from twin_actors.shard import Shard
+from twin_actors.telling import Addressed, AddressedTell, DueTimer
 from twin_actors.turn import Folded, Work, run
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark
@@ -52,7 +42,7 @@ def fold(
     Returns
     -------
     Commit
-        Without append id and epoch, which its owner gives.
+        Without append id, epoch and the numbers of its outbox, which its owner gives.
     """
     waiting = _waiting(mail, shard)
     known = {
@@ -82,7 +72,7 @@ def fold(
         watermark=watermark,
         accepted=_accepted(folded),
         twins=[one.twin for one in folded if one.is_changed],
-        outbox=_outbox(mail, shard, letters, outputs),
+        outbox=_outbox(mail, letters, outputs),
         letters=[(letter.letter_id, letter.reason) for letter in letters],
         struck=mail.struck,
         channels=mail.channels,
@@ -91,11 +81,13 @@ def fold(
 
 
 def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
-    given_up = [(envelope, refusal) for one in folded for envelope, refusal in one.refused]
+    given_up: list[tuple[Addressed, Rejected]] = [
+        (envelope, refusal) for one in folded for envelope, refusal in one.refused if not isinstance(envelope, DueTimer)
+    ]
     for twin_id, envelopes in mail.by_twin.items():
         stranger = newcomers.get(twin_id)
         if isinstance(stranger, Rejected):
-            given_up += [(envelope, stranger) for envelope in envelopes if isinstance(envelope, Envelope)]
+            given_up += [(envelope, stranger) for envelope in envelopes if not isinstance(envelope, AddressedRequest)]
     given_up.sort(key=lambda pair: pair[0].sequence_number)
     return [
         dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
@@ -137,42 +129,31 @@ def _accepted(folded: list[Folded]) -> Accepted:
             for line, flagged in enumerate(flags)
             for channel, quality in flagged.items()
         ],
+        told=[index for index, (envelope, _, _) in enumerate(rows) if isinstance(envelope, AddressedTell)],
     )
 
 
-def _outbox(mail: Mail, shard: Shard, letters: list[DeadLetter], outputs: list[Output]) -> list[OutboxEntry]:
-    entries: list[OutboxEntry] = []
-    number = shard.last_number
-    channels = dict(shard.sent_channels)
-    for destination, event in mail.misplaced:
-        number += 1
-        channels[destination] = channels.get(destination, 0) + 1
-        entries.append(SendForward(number, destination, channels[destination], event))
-    for letter in letters:
-        number += 1
-        entries.append(KeepLetter(number, letter))
-    for letter_id in mail.struck:
-        number += 1
-        entries.append(StrikeLetter(number, letter_id))
-    return entries + numbered(outputs, number)
+def _outbox(mail: Mail, letters: list[DeadLetter], outputs: list[Output]) -> list[OutboxEntry]:
+    return [
+        *(SendForward(0, destination, 0, event) for destination, event in mail.misplaced),
+        *(KeepLetter(0, letter) for letter in letters),
+        *(StrikeLetter(0, letter_id) for letter_id in mail.struck),
+        *outputs,
+    ]
 
 
-def numbered(outputs: Sequence[Output], last_number: int) -> list[Output]:
-    """Give outputs the numbers that follow the last one given; that of a document is its version."""
-    entries: list[Output] = []
-    for number, output in enumerate(outputs, last_number + 1):
-        if isinstance(output, PutDocument):
-            document = msgspec.structs.replace(output.document, version=number)
-            entries.append(PutDocument(number, output.collection, document))
-        else:
-            entries.append(msgspec.structs.replace(output, number=number))
-    return entries
+def tells(outputs: Iterable[Output]) -> int:
+    """Count the messages to twins among what turns leave for the world."""
+    return sum(isinstance(output, SendForward) for output in outputs)
 
 
 def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcomers: Newcomers) -> dict[str, int]:
     counts = Counter(mail.counts)
     counts["messages"] = sum(len(one.accepted) for one in folded)
-    counts["readings"] = sum(len(envelope.rows) for one in folded for envelope, _, _ in one.accepted)
+    heard = [envelope for one in folded for envelope, _, _ in one.accepted]
+    counts["readings"] = sum(len(envelope.rows) for envelope in heard if isinstance(envelope, Envelope))
+    counts["told"] = sum(isinstance(envelope, AddressedTell) for envelope in heard)
+    counts["tells"] = tells(output for one in folded for output in one.outputs)
     counts["resent"] = sum(one.resent for one in folded)
     counts["requests"] = sum(one.requests for one in folded) + len(_told(mail, newcomers))
     counts["requests_repeated"] = sum(one.repeated for one in folded)

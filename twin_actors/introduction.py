@@ -8,9 +8,8 @@ from twin_actors.clock import Clock
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected, Unavailable
 from twin_actors.fold import Newcomers
-from twin_actors.messages import Envelope
-from twin_actors.requests import AddressedRequest
 from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Throttled
+from twin_actors.telling import Addressed
 from twin_actors.turn import new_twin
 from twin_actors.twin import TwinType
 
@@ -24,7 +23,7 @@ FIRST_PAUSE_SECONDS = 0.25
 
 
 async def introduce(
-    strangers: Mapping[str, Sequence[Envelope | AddressedRequest]],
+    strangers: Mapping[str, Sequence[Addressed]],
     graph: Graph,
     clock: Clock,
     types: Mapping[str, TwinType[Any]],
@@ -34,7 +33,7 @@ async def introduce(
     Parameters
     ----------
     strangers
-        Twin id → its messages, and what apps ask of it.
+        Twin id → its messages, what apps ask of it and other twins tell it.
     graph, clock
     types
         Name → twin type.
@@ -43,7 +42,7 @@ async def introduce(
     deadline = clock.elapsed() + PATIENCE_SECONDS
     limit = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def one(twin_id: str, envelopes: Sequence[Envelope | AddressedRequest]) -> Twin | Rejected:
+    async def one(twin_id: str, envelopes: Sequence[Addressed]) -> Twin | Rejected:
         announced = next((envelope.event.model for envelope in envelopes if envelope.event.model), None)
         async with limit:
             try:

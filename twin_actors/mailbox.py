@@ -8,8 +8,8 @@ from twin_actors.commit import DeadLetter
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.identity import home_partition
 from twin_actors.messages import (
+    KIND,
     LETTER,
-    Envelope,
     Event,
     Kind,
     address,
@@ -20,6 +20,7 @@ from twin_actors.messages import (
 )
 from twin_actors.requests import AddressedRequest, decode_request
 from twin_actors.shard import Shard
+from twin_actors.telling import Addressed, open_tell
 
 RENUMBERED = 10**15
 """Added to the numbers in ids of dead letters each time that events are numbered anew: an older one keeps its id."""
@@ -34,7 +35,7 @@ class Mail(msgspec.Struct):
     Attributes
     ----------
     by_twin : dict
-        Twin id → its messages, and what apps ask of it, in the order of the partition.
+        Twin id → its messages, what apps ask of it and other twins tell it, in the order of the partition.
     misplaced : list
         (home partition, event) of messages for twins of other shards, in order.
     letters : list of DeadLetter
@@ -51,7 +52,7 @@ class Mail(msgspec.Struct):
         Why what is for twins of this shard is not even opened.
     """
 
-    by_twin: dict[str, list[Envelope | AddressedRequest]] = {}
+    by_twin: dict[str, list[Addressed]] = {}
     misplaced: list[tuple[int, Event]] = []
     letters: list[DeadLetter] = []
     tick_time: float | None = None
@@ -103,6 +104,11 @@ def sort(
                 _take_forward(event, shard, partition_count, mail)
             elif kind is Kind.REPLAY:
                 _take_replay(event, replayed, shard, partition_count, mail)
+            elif kind is Kind.TELL:
+                detail = "what twins tell each other comes by forwarded events only; apps send requests"
+                mail.letters.append(
+                    dead_letter(shard.partition, event.sequence_number, event, Rejected("bad_tell", detail))
+                )
             else:
                 _take_addressed(event, event.sequence_number, shard, partition_count, mail)
         except Rejected as refusal:
@@ -150,7 +156,7 @@ def give_up(mail: Mail, partition: int, refusal: Rejected) -> None:
 
 
 def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
-    """Take an event that is for a twin: a reading, or what an app asks."""
+    """Take an event that is for a twin: a reading, what an app asks, or what another twin tells."""
     check_size(event)
     twin_id = address(event)
     home = home_partition(twin_id, partition_count)
@@ -159,10 +165,13 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
         return
     if mail.condemned is not None:
         raise mail.condemned
-    opened: Envelope | AddressedRequest
-    if kind_of(event) is Kind.REQUEST:
+    opened: Addressed
+    kind = kind_of(event)
+    if kind is Kind.REQUEST:
         request = decode_request(event.body)
         opened = AddressedRequest(twin_id=twin_id, request=request, event=event, sequence_number=sequence_number)
+    elif kind is Kind.TELL:
+        opened = open_tell(event, twin_id, sequence_number)
     else:
         opened = open_envelope(event, sequence_number)
     mail.by_twin.setdefault(twin_id, []).append(opened)
@@ -170,7 +179,11 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
 
 def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:
     forward = open_forward(event)
-    if forward.source == shard.partition or forward.source < 0 or forward.number < 1:
+    inner = forward.event
+    is_tell = inner.device_id is None and inner.properties.get(KIND) == Kind.TELL
+    if is_tell:  # it was made without a time
+        inner = msgspec.structs.replace(inner, enqueued_time=event.enqueued_time)
+    if (forward.source == shard.partition and not is_tell) or forward.source < 0 or forward.number < 1:
         raise Rejected("bad_forward", f"partition {forward.source} forwards nothing as number {forward.number} here")
     last = mail.channels.get(forward.source, shard.received_channels.get(forward.source, 0))
     if forward.number <= last:
@@ -184,11 +197,11 @@ def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) 
             f"{last}: events between them are missing"
         )
     mail.channels[forward.source] = forward.number
-    if home_partition(address(forward.event), partition_count) == shard.partition:
-        _take_inner(forward.event, event.sequence_number, shard, partition_count, mail)
+    if home_partition(address(inner), partition_count) == shard.partition:
+        _take_inner(inner, event.sequence_number, shard, partition_count, mail)
     else:
         refusal = Rejected("misplaced_twice", "a forwarded event reached a partition that is not its twin's home")
-        mail.letters.append(dead_letter(shard.partition, event.sequence_number, forward.event, refusal))
+        mail.letters.append(dead_letter(shard.partition, event.sequence_number, inner, refusal))
 
 
 def _take_replay(

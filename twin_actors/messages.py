@@ -4,8 +4,8 @@ An event of a device carries its device id, put there by IoT Hub: it is a readin
 device's twin, whatever else it claims. Only where IoT Hub put none do the properties speak:
 
 =====================  ==================================================================
-``twinfold-kind``      telemetry · tick · forward · replay · request
-``twinfold-twin``      the twin that a telemetry event of a back end, or a request, is for
+``twinfold-kind``      telemetry · tick · forward · replay · request · tell
+``twinfold-twin``      the twin that a telemetry event of a back end, a request or a tell is for
 ``twinfold-letter``    the dead letter that a replay asks for
 =====================  ==================================================================
 """
@@ -39,6 +39,8 @@ class Kind(enum.StrEnum):
     FORWARD = "forward"
     REPLAY = "replay"
     REQUEST = "request"
+    TELL = "tell"
+    """A message of another twin; only within a forward, whose number tells a repeat."""
 
 
 class Quality(enum.StrEnum):
@@ -71,6 +73,41 @@ class Reading(msgspec.Struct, frozen=True):
     values: dict[str, float]
     quality: dict[str, Quality]
     is_late: bool = False
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What another twin tells.
+
+    Attributes
+    ----------
+    sender : str
+        Its twin id.
+    name : str
+        Of the message.
+    body : object
+        What JSON can hold.
+    time : float
+        Event time of the turn that told it: as `Reading.time` for the sender's reading.
+    """
+
+    sender: str
+    name: str
+    body: Any
+    time: float
+
+
+class TimerDue(msgspec.Struct, frozen=True):
+    """A timer that the twin has set for itself is due.
+
+    Attributes
+    ----------
+    name : str
+    time : float
+        When it was due, as it was set; it is run by the first tick after that.
+    """
+
+    name: str
+    time: float
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

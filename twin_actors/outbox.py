@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
-from twin_actors.commit import KeepLetter, OutboxEntry, SendForward, StrikeLetter
+from twin_actors.commit import KeepLetter, OutboxEntry, StrikeLetter
 from twin_actors.errors import Unavailable
+from twin_actors.identity import home_partition
 from twin_actors.journals import Journal
 from twin_actors.maintenance import put_order
-from twin_actors.messages import KIND, Forward, Kind
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
+from twin_actors.messages import KIND, Forward, Kind, address
+from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
+from twin_actors.shard import Shard
 from twin_actors.sinks import Documents, MailboxSender, Refused, WorkOrders
 
 MAX_SEND_BYTES = 512 * 1024
@@ -39,6 +41,26 @@ def letter_path(letter_id: str) -> str:
     """Return where the body of a dead letter is kept."""
     partition, _, sequence_number = letter_id.partition("-")
     return f"dead-letters/{partition}/{int(sequence_number):020d}"
+
+
+def numbered(outputs: Iterable[OutboxEntry], shard: Shard, partition_count: int) -> list[OutboxEntry]:
+    """Give outputs the numbers that follow the last ones given.
+
+    That of a document is its version; what goes to another shard is numbered on its channel too.
+    """
+    entries: list[OutboxEntry] = []
+    channels = dict(shard.sent_channels)
+    for number, output in enumerate(outputs, shard.last_number + 1):
+        if isinstance(output, PutDocument):
+            document = msgspec.structs.replace(output.document, version=number)
+            entries.append(PutDocument(number, output.collection, document))
+        elif isinstance(output, SendForward):
+            destination = home_partition(address(output.event), partition_count)
+            channels[destination] = channels.get(destination, 0) + 1
+            entries.append(SendForward(number, destination, channels[destination], output.event))
+        else:
+            entries.append(msgspec.structs.replace(output, number=number))
+    return entries
 
 
 class Delivery(msgspec.Struct):

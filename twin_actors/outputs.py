@@ -1,12 +1,13 @@
 """What a twin's turn or a sweep leaves for the world, beside the state: entries of the outbox, not yet numbered.
 
 Each can be delivered twice, and the receiver can tell: a document carries its version, an order its idempotency key,
-a command its operation id.
+a command its operation id, what goes to another shard its number on the channel there.
 """
 
 import msgspec
 
 from twin_actors.documents import Collection, Document, Operation, WorkOrder
+from twin_actors.messages import Event
 from twin_actors.sinks import DeviceCommand
 
 
@@ -34,5 +35,14 @@ class SendCommand(msgspec.Struct, frozen=True, tag="command"):
     operation: Operation
 
 
-type Output = PutDocument | PlaceOrder | SendCommand
-"""An output; its number is 0 until a record gives it one."""
+class SendForward(msgspec.Struct, frozen=True, tag="forward"):
+    """Send an event to the home of its twin: a misplaced one, or what another twin tells it."""
+
+    number: int
+    destination: int
+    channel_number: int
+    event: Event
+
+
+type Output = PutDocument | PlaceOrder | SendCommand | SendForward
+"""An output; its number, and what a forward has besides, is 0 until a record gives it one."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import msgspec
 
 from twin_actors.caution import Caution
-from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, SendForward, Twin
+from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, Twin
+from twin_actors.outputs import SendForward
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
 
@@ -35,7 +36,7 @@ class Shard(msgspec.Struct, kw_only=True):
     last_number : int
         Of the outbox, ever given.
     sent_channels, received_channels : dict
-        Other partition → number of the last event forwarded to it, or applied from it.
+        Partition, this one too → number of the last event sent to it on its channel, or applied from it.
     letters : dict
         Open dead letters: id → reason.
     shown : dict

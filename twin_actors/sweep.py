@@ -19,8 +19,11 @@ from twin_actors.commit import Twin
 from twin_actors.documents import Prediction
 from twin_actors.layout import decode_state
 from twin_actors.maintenance import Maintenance
+from twin_actors.messages import TimerDue
 from twin_actors.outputs import Output
 from twin_actors.shard import Shard
+from twin_actors.telling import DueTimer
+from twin_actors.turn import Folded, Work, run
 from twin_actors.twin import RUL, TwinType
 
 LATE_AFTER_SECONDS = 30.0
@@ -76,17 +79,26 @@ class Slice(msgspec.Struct, frozen=True):
         The last twin of the part; empty where the sweep is through.
     failed : int
         How often something that a twin type brought along raised; the next sweep tries it again.
+    timers, timers_failed : int
+        Timers that were due, and those of them whose turn was refused: they are over as well.
     """
 
     twins: list[Twin]
     outputs: list[Output]
     swept: str
     failed: int = 0
+    timers: int = 0
+    timers_failed: int = 0
 
 
 class _Look(msgspec.Struct):
-    """A twin of the slice: decoded, where something can have changed, and what its RUL model is asked with."""
+    """A twin of the slice: decoded, where something can have changed, and what its RUL model is asked with.
 
+    What it was before its timers, and what those led to, are kept beside what it is now.
+    """
+
+    before: Twin
+    fired: Folded | None
     twin: Twin
     twin_type: TwinType[Any]
     state: Any
@@ -129,30 +141,67 @@ def sweep(
     """
     twin_ids = next_to_sweep(shard, most_twins + 1)  # one more says whether the sweep goes on
     failures: list[str] = []
-    looks = [_look(shard.twins[twin_id], types, failures) for twin_id in twin_ids[:most_twins]]
+    twins = [shard.twins[twin_id] for twin_id in twin_ids[:most_twins]]
+    fired = _fire(shard.partition, twins, types, now, failures)
+    looks = [_look(twin, fired.get(twin.twin_id), types, failures) for twin in twins]
     predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
     outputs: list[Output] = []
-    size = 0
+    size = timers = timers_failed = 0
     last = ""
     for look in looks:
         last = look.twin.twin_id
         after, left = _sweep_one(look, predictions.get(last), now, failures)
-        if after is not look.twin:
+        if look.fired is not None:
+            timers += look.fired.timers
+            timers_failed += _tell_refused(look.fired)
+        if after is not look.before:
             changed.append(after)
             outputs += left
             size += TWIN_BYTES + len(after.state) + SIGNAL_BYTES * len(after.signals) + OUTPUT_BYTES * len(left)
             size += len(_encode(after.maintenance))
         if size >= most_bytes:
             break
-    return Slice(changed, outputs, "" if not twin_ids or last == twin_ids[-1] else last, len(failures))
+    swept = "" if not twin_ids or last == twin_ids[-1] else last
+    return Slice(changed, outputs, swept, len(failures), timers, timers_failed)
 
 
-def _look(twin: Twin, types: Mapping[str, TwinType[Any]], failures: list[str]) -> _Look:
+def _fire(
+    partition: int, twins: Sequence[Twin], types: Mapping[str, TwinType[Any]], now: float, failures: list[str]
+) -> dict[str, Folded]:
+    """Run the turns of timers that are due, each twin's by time, then name; those set meanwhile wait."""
+    works: list[Work] = []
+    for twin in twins:
+        if twin.timers:
+            time = twin.event_time(now)
+            due = sorted((at, name) for name, at in twin.timers.items() if at <= time)
+            messages = [DueTimer(message=TimerDue(name, at), hub_time=now) for at, name in due]
+            if messages:
+                works.append(Work(partition, twin, types[twin.type_name], messages, ()))
+    fired: dict[str, Folded] = {}
+    for folded in run(works):
+        if folded.timers:
+            fired[folded.twin.twin_id] = folded
+        else:
+            failures.append(f"the timers of twin {folded.twin.twin_id}")
+            log.error("the timers of twin %s wait: %s", folded.twin.twin_id, folded.refused[0][1])
+    return fired
+
+
+def _tell_refused(fired: Folded) -> int:
+    """Log the timers whose turns were refused, and count them."""
+    for due, refusal in fired.refused:
+        assert isinstance(due, DueTimer)
+        log.error("timer %s of twin %s is dropped: %s", due.message.name, fired.twin.twin_id, refusal)
+    return len(fired.refused)
+
+
+def _look(before: Twin, fired: Folded | None, types: Mapping[str, TwinType[Any]], failures: list[str]) -> _Look:
+    twin = before if fired is None else fired.twin
     twin_type = types[twin.type_name]
-    look = _Look(twin, twin_type, None, None)
-    before = twin.maintenance.prediction
-    is_new = before is None or before.time < twin.last_reading_time
+    look = _Look(before, fired, twin, twin_type, None, None)
+    predicted = twin.maintenance.prediction
+    is_new = predicted is None or predicted.time < twin.last_reading_time
     is_pending = any(watched.alert is None for watched in twin.maintenance.watches.values())
     ask = twin_type.features if is_new else None
     if ask is not None or is_pending:
@@ -199,7 +248,7 @@ def _sweep_one(
     """Return a twin after the sweep; the same object where nothing changed."""
     twin = look.twin
     connection = _connection(twin, now)
-    maintenance, outputs = twin.maintenance, list[Output]()
+    maintenance, outputs = twin.maintenance, list[Output]() if look.fired is None else look.fired.outputs
     if prediction is not None:
         maintenance = msgspec.structs.replace(maintenance, prediction=prediction)
     if look.state is not None and connection != "offline":
@@ -208,7 +257,7 @@ def _sweep_one(
             f"the rules of twin {twin.twin_id}", lambda: _follow_rules(look, predicted, now), failures
         )
         if followed is not None:
-            maintenance, outputs = followed
+            maintenance, outputs = followed[0], outputs + followed[1]
         if (
             maintenance is predicted
             and prediction is not None
@@ -216,8 +265,8 @@ def _sweep_one(
         ):
             maintenance = twin.maintenance
     if connection == twin.connection and maintenance is twin.maintenance:
-        return twin, []
-    state_version = twin.state_version + 1
+        return twin, outputs
+    state_version = look.before.state_version + 1
     changed = msgspec.structs.replace(twin, connection=connection, maintenance=maintenance, state_version=state_version)
     return changed, outputs
 
@@ -229,14 +278,13 @@ def _follow_rules(look: _Look, maintenance: Maintenance, now: float) -> tuple[Ma
         signals[RUL] = maintenance.prediction.estimate
     situation = Situation(
         twin_id=twin.twin_id,
-        state_version=twin.state_version + 1,
+        state_version=look.before.state_version + 1,
         state=look.state,
         signals=signals,
-        # Event time goes on while nothing is heard, by the cloud's clock.
-        time=twin.last_reading_time + max(0.0, now - twin.last_seen_time),
+        time=twin.event_time(now),
         hub_time=now,
-        reading_time=twin.last_reading_time,
-        previous_time=twin.last_reading_time,
+        reading_time=twin.last_heard_time,
+        previous_time=twin.last_heard_time,
     )
     return watch(maintenance, look.twin_type, situation)
 

@@ -17,11 +17,12 @@ from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected
 from twin_actors.layout import decode_state, encode_state, upgraded
-from twin_actors.messages import Envelope, Quality
+from twin_actors.messages import Envelope, Quality, Reading
 from twin_actors.outputs import Output, SendCommand
 from twin_actors.quality import judge, overall
 from twin_actors.requests import AddressedRequest
-from twin_actors.twin import KernelRequest, PropertyValue, TwinType
+from twin_actors.telling import MAX_FOLLOWING, Addressed, AddressedTell, DueTimer, Said
+from twin_actors.twin import KernelRequest, PropertyValue, Turn, TwinType
 
 type Turns[T] = Generator[KernelRequest, Any, T]
 
@@ -41,7 +42,7 @@ class Work(msgspec.Struct, frozen=True):
     partition: int
     twin: Twin
     twin_type: TwinType[Any]
-    envelopes: Sequence[Envelope | AddressedRequest]
+    envelopes: Sequence[Addressed | DueTimer]
     recent_keys: Sequence[int]
     waiting: int = 0
     """How many commands wait for its device."""
@@ -62,22 +63,25 @@ class Folded(msgspec.Struct):
         Messages that had been folded before under the same id.
     requests, repeated : int
         What apps asked for the first time, and again.
+    timers : int
+        Those that were due; one whose turn was refused is over as well.
     outputs : list of Output
         What the twin's rules and the apps' requests leave for the world.
     """
 
     twin: Twin
-    accepted: list[tuple[Envelope, int, list[dict[str, Quality]]]]
-    refused: list[tuple[Envelope | AddressedRequest, Rejected]]
+    accepted: list[tuple[Envelope | AddressedTell, int, list[dict[str, Quality]]]]
+    refused: list[tuple[Addressed | DueTimer, Rejected]]
     resent: int = 0
     requests: int = 0
     repeated: int = 0
+    timers: int = 0
     outputs: list[Output] = []
 
     @property
     def is_changed(self) -> bool:
         """Whether the twin must be committed."""
-        return bool(self.accepted or self.resent or self.requests)
+        return bool(self.accepted or self.resent or self.requests or self.timers)
 
 
 def run(works: Sequence[Work]) -> list[Folded]:
@@ -154,7 +158,7 @@ def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, 
     )
 
 
-def _fold(work: Work) -> Turns[Folded]:
+def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of message, in one frame: it is the hot path
     try:
         folded = Folded(upgraded(work.twin, work.twin_type), [], [])
     except Rejected as refusal:
@@ -162,16 +166,21 @@ def _fold(work: Work) -> Turns[Folded]:
     state = decode_state(folded.twin, work.twin_type)
     recent = dict.fromkeys(work.recent_keys)
     for envelope in work.envelopes:
-        is_request = isinstance(envelope, AddressedRequest)  # which has an operation id instead
-        key = 0 if is_request else message_key(envelope.event.message_id)
+        key = message_key(envelope.event.message_id) if isinstance(envelope, Envelope) else 0
         if key in recent:
             folded.resent += 1
             continue
         try:
-            if isinstance(envelope, AddressedRequest):
+            if isinstance(envelope, Envelope):
+                state, folded.twin, flags, outputs = yield from _turn(work, state, folded.twin, envelope)
+            elif isinstance(envelope, AddressedRequest):
                 _ask(work, state, folded, envelope)
                 continue
-            state, folded.twin, flags, outputs = yield from _turn(work, state, folded.twin, envelope)
+            else:
+                if isinstance(envelope, DueTimer) and not _take_timer(folded, envelope):
+                    continue
+                state, folded.twin, outputs = yield from _hear(work, state, folded.twin, envelope)
+                flags = []
         except Exception as error:  # noqa: BLE001  turns are deterministic: one failure is final
             folded.refused.append((envelope, _refusal(work.twin_type, error)))
             state = decode_state(folded.twin, work.twin_type)  # the turn may have changed parts of it in place
@@ -180,8 +189,9 @@ def _fold(work: Work) -> Turns[Folded]:
             recent[key] = None
             if len(recent) > RECENT_KEYS:
                 del recent[next(iter(recent))]
-        folded.accepted.append((envelope, key, flags))
         folded.outputs += outputs
+        if not isinstance(envelope, DueTimer):  # which the twin has in itself, and no event brought
+            folded.accepted.append((envelope, key, flags))
     if folded.is_changed:
         folded.twin = msgspec.structs.replace(
             folded.twin,
@@ -211,6 +221,16 @@ def _ask(work: Work, state: object, folded: Folded, asked: AddressedRequest) -> 
     folded.outputs += taken[1]
 
 
+def _take_timer(folded: Folded, due: DueTimer) -> bool:
+    """Take a timer off its twin, whatever its turn will say; return whether it still is what was due."""
+    timers = dict(folded.twin.timers)
+    if timers.pop(due.message.name, None) != due.message.time:
+        return False  # an earlier turn has moved or cancelled it
+    folded.timers += 1
+    folded.twin = msgspec.structs.replace(folded.twin, timers=timers)
+    return True
+
+
 def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
     if isinstance(error, Rejected):
         return error
@@ -225,6 +245,9 @@ def _turn(
 ) -> Turns[tuple[Any, Twin, list[dict[str, Quality]], list[Output]]]:
     """Fold one message, all of its rows or none."""
     event, twin_type = envelope.event, work.twin_type
+    if Reading not in twin_type.hears:
+        raise _not_heard(twin_type, "a device's readings")
+    said: Said | None = None
     hub_time = event.enqueued_time if event.received_time is None else event.received_time
     signals, last_time, quality, maintenance = twin.signals, twin.last_reading_time, twin.quality, twin.maintenance
     flags: list[dict[str, Quality]] = []
@@ -237,6 +260,9 @@ def _turn(
         turn = (yield from result) if isinstance(result, Generator) else result
         state = turn.state
         flags.append(reading.quality)
+        if turn.outputs:
+            said = said or Said.of(twin_type, twin, f"{work.partition}-{envelope.sequence_number}")
+            said.take(turn.outputs, reading.time, MAX_FOLLOWING)
         if reading.is_late:
             continue
         before, last_time, quality = last_time, reading.time, overall(reading)
@@ -261,6 +287,8 @@ def _turn(
     if maintenance.edits:
         maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
         outputs += left
+    if said is not None:
+        outputs += said.forwards
     return (
         state,
         msgspec.structs.replace(
@@ -273,10 +301,56 @@ def _turn(
             connection="online" if hub_time >= twin.last_seen_time else twin.connection,
             quality=quality,
             maintenance=maintenance,
+            timers=twin.timers if said is None else said.timers,
         ),
         flags,
         outputs,
     )
+
+
+def _hear(
+    work: Work,
+    state: Any,  # noqa: ANN401  the type's own state
+    twin: Twin,
+    heard: AddressedTell | DueTimer,
+) -> Turns[tuple[Any, Twin, list[Output]]]:
+    """Apply one message that no device sent: what another twin tells, or a timer."""
+    twin_type, message = work.twin_type, heard.message
+    if type(message) not in twin_type.hears:
+        raise _not_heard(twin_type, f"{message.name!r}: no {type(message).__name__}")
+    result = twin_type.receive(state, message)
+    turn: Turn[Any] = (yield from result) if isinstance(result, Generator) else result
+    position, last_told_time = "", twin.last_told_time
+    if isinstance(heard, AddressedTell):
+        position, last_told_time = f"{work.partition}-{heard.sequence_number}", max(last_told_time, heard.hub_time)
+    said = Said.of(twin_type, twin, position)
+    said.take(turn.outputs, message.time, heard.allowance)
+    encoded, state = encode_state(twin_type, turn.state)
+    shown = _shown(twin_type, state)
+    after = msgspec.structs.replace(twin, state=encoded, timers=said.timers, last_told_time=last_told_time)
+    maintenance, outputs = twin.maintenance, list[Output](said.forwards)
+    if twin_type.rules and twin.connection != "offline":
+        situation = Situation(
+            twin_id=twin.twin_id,
+            state_version=work.twin.state_version + 1,
+            state=state,
+            signals=shown,
+            time=twin.event_time(heard.hub_time),
+            hub_time=heard.hub_time,
+            reading_time=after.last_heard_time,
+            previous_time=twin.last_heard_time,
+            position=position,
+        )
+        maintenance, left = watch(maintenance, twin_type, situation)
+        outputs += left
+    if maintenance.edits:
+        maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
+        outputs += left
+    return state, msgspec.structs.replace(after, maintenance=maintenance), outputs
+
+
+def _not_heard(twin_type: TwinType[Any], what: str) -> Rejected:
+    return Rejected("not_heard", f"{twin_type.name} does not hear {what}; name it in `hears` of the type if it should")
 
 
 def _shown(twin_type: TwinType[Any], state: object) -> Mapping[str, PropertyValue | None]:

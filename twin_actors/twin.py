@@ -15,7 +15,7 @@ from twin_actors.documents import PropertyValue as PropertyValue  # noqa: PLC041
 from twin_actors.messages import Reading
 
 type Message = Reading
-"""What a twin hears: a reading of its device."""
+"""What a twin hears if its type names nothing else: a reading of its device."""
 
 
 class KernelRequest(msgspec.Struct, frozen=True):
@@ -39,10 +39,43 @@ def ask(kernel: Callable[..., Any], *arguments: float) -> KernelRequest:
     return KernelRequest(kernel, arguments)
 
 
+class Tell(msgspec.Struct, frozen=True):
+    """A message to another twin, committed with the turn that tells it and heard once.
+
+    Attributes
+    ----------
+    twin_id : str
+        Who is told; it hears `Told`.
+    name : str
+        Of the message.
+    body : object
+        A small value that JSON can hold.
+    """
+
+    twin_id: str
+    name: str
+    body: Any = None
+
+
+class SetTimer(msgspec.Struct, frozen=True):
+    """Hear `TimerDue` once at some event time, or with the first tick after it; the same name again moves it."""
+
+    name: str
+    at: float
+    """Seconds since 1970."""
+
+
+class CancelTimer(msgspec.Struct, frozen=True):
+    """Do not hear of a timer any more; of one that is not set there is nothing to cancel."""
+
+    name: str
+
+
 class Turn[S](msgspec.Struct, frozen=True):
-    """The result of one message applied: the next state."""
+    """The result of one message applied: the next state, and what is to happen because of it."""
 
     state: S
+    outputs: tuple[Tell | SetTimer | CancelTimer, ...] = ()
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -186,7 +219,8 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
     down: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
-type Receive[S] = Callable[[S, Message], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
+# What it takes beside the state is what `hears` names, which the type checker cannot know.
+type Receive[S] = Callable[[S, Any], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
 
 
 class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +253,8 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         The version of `state`'s layout.
     upgrades : tuple of Upgrade
         From each earlier layout to the next, in order.
+    hears : frozenset of type
+        Of `Reading`, `Told` and `TimerDue`: what is sent to it and is not among them is a dead letter.
     """
 
     name: str
@@ -234,3 +270,4 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, str] = {}
     state_version: int = 1
     upgrades: tuple[Upgrade, ...] = ()
+    hears: frozenset[type] = frozenset({Reading})

@@ -15,7 +15,6 @@ from twin_actors.commit import (
     KeepLetter,
     Record,
     Seal,
-    SendForward,
     StrikeLetter,
     Twin,
     checksum,
@@ -24,6 +23,7 @@ from twin_actors.commit import (
 )
 from twin_actors.errors import PartitionStopped
 from twin_actors.messages import Quality
+from twin_actors.outputs import SendForward
 from twin_actors.quality import Signal
 from twin_actors.watermark import Watermark
 

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from tests.twin_actors.world import telemetry
-from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, SendForward, StrikeLetter
+from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, StrikeLetter
 from twin_actors.errors import Unavailable
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
 from twin_actors.outbox import MAX_SEND_BYTES, Receivers, deliver, letter_path
+from twin_actors.outputs import SendForward
 from twin_actors.sinks.memory import MemoryDocuments, MemoryWorkOrders
 
 
