@@ -206,8 +206,9 @@ def open_tell(event: Event, twin_id: str, sequence_number: int) -> AddressedTell
         body = msgspec.json.decode(telling.body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected("bad_tell", f"the body is no message of a twin: {error}") from None
-    if not (is_twin_id(telling.sender) and math.isfinite(telling.time) and telling.allowance <= MAX_FOLLOWING):
-        raise Rejected("bad_tell", "sender, time or allowance of this message are none that a twin sends")
+    is_known = is_twin_id(telling.sender) and math.isfinite(telling.time)
+    if not (is_known and telling.allowance <= MAX_FOLLOWING and len(bytes(telling.body)) <= MAX_TELL_BYTES):
+        raise Rejected("bad_tell", "its sender, time, allowance or size are none that a twin sends")
     if telling.allowance < 0:
         raise Rejected(
             "too_many_hops",
