@@ -17,10 +17,11 @@ from tests.twin_actors.world import PROBE_TYPE, START, World, balance, same, tel
 from twin_actors.commit import Commit, decode
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
 from twin_actors.messages import KIND, LETTER, TWIN, Event, Forward, Kind, Reading, Told
-from twin_actors.ownership import Limits, restore, segment_path
+from twin_actors.ownership import Limits
 from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
+from twin_actors.snapshot import restore, segment_path
 from twin_actors.telling import MAX_FOLLOWING, MAX_SAID_BYTES, MAX_TELL_BYTES, MAX_TELLS, Said, Telling, open_tell
 from twin_actors.twin import Tell, Turn
 
