@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
 from twin_actors.snapshot import segment_path
+from twin_actors.twin import TwinType
 
 LIMITS = Limits(segment_records=3, snapshot_bytes=1200)
 NEAR, FAR = twin_at(0), twin_at(1)
@@ -37,16 +39,20 @@ NEW, UNKNOWN = twin_at(0, number=1), twin_at(0, number=2)
 class Host:
     """What Azure Functions does: a batch that fails comes again, in the same process or in a new one."""
 
-    def __init__(self, world: World, fuse: Fuse) -> None:
+    def __init__(
+        self, world: World, fuse: Fuse, types: Mapping[str, TwinType[Any]] = TYPES, limits: Limits = LIMITS
+    ) -> None:
         self._world = world
         self._fuse = fuse
+        self._types = types
+        self._limits = limits
         self._checkpoints = [0] * len(world.partitions)
         self._owners = itertools.count()
         self.start()
 
     def start(self) -> None:
         """Start a process."""
-        self._runtime = Runtime(TYPES, self._fuse.ports(), lambda: f"process{next(self._owners)}", LIMITS)
+        self._runtime = Runtime(self._types, self._fuse.ports(), lambda: f"process{next(self._owners)}", self._limits)
 
     def skip(self, partition: int) -> None:
         """Move the checkpoint past what was never folded, as the trigger does."""
