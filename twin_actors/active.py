@@ -16,6 +16,7 @@ from twin_actors.fold import tells
 from twin_actors.gaps import GapReader
 from twin_actors.journals import Journal
 from twin_actors.maintenance import put_operation, without_effect
+from twin_actors.metrics import LAG, OUTBOX, PARKED, PROJECTION_LAG, THROTTLED, Metrics
 from twin_actors.outbox import Receivers, deliver, numbered
 from twin_actors.outputs import PutDocument, SendCommand
 from twin_actors.ownership import Owner, RecordTooLarge
@@ -68,6 +69,7 @@ class Ports(msgspec.Struct, frozen=True):
     orders: WorkOrders
     models: RulModels
     clock: Clock
+    metrics: Metrics = Metrics()
 
     @property
     def receivers(self) -> Receivers:
@@ -174,18 +176,19 @@ class Active(msgspec.Struct):
         delivered = self.delivered[:KNOWN_DONE]
         shown = list(self.shown.items())[:KNOWN_DONE]
         told = self._told_now()
-        await self.owner.append(
-            msgspec.structs.replace(
-                draft,
-                twins=self._with_fruitless(draft.twins),
-                append_id=self.owner.next_append_id(),
-                epoch=self.owner.epoch,
-                delivered=delivered,
-                shown=shown,
-                outbox=numbered([*draft.outbox, *told], self.shard, self.partition_count),
-                counts={**draft.counts, **(counts or {})},
-            )
+        record = msgspec.structs.replace(
+            draft,
+            twins=self._with_fruitless(draft.twins),
+            append_id=self.owner.next_append_id(),
+            epoch=self.owner.epoch,
+            delivered=delivered,
+            shown=shown,
+            outbox=numbered([*draft.outbox, *told], self.shard, self.partition_count),
+            counts={**draft.counts, **(counts or {})},
         )
+        asked_at = self.ports.clock.elapsed()
+        await self.owner.append(record)
+        self.ports.metrics.committed(self.shard.partition, record.counts, self.ports.clock.elapsed() - asked_at)
         self.fruitless.clear()
         del self.delivered[: len(delivered)]
         del self.told[: len(told)]
@@ -241,6 +244,19 @@ class Active(msgspec.Struct):
                 await self.owner.publish_snapshot()
             except Unavailable as error:
                 log.warning("partition %d: no snapshot now: %s", self.shard.partition, error)
+
+    def tell_metrics(self) -> None:
+        """Say how it stands after a batch."""
+        shard, projection, record = self.shard, self.projection, self.ports.metrics.record
+        assert shard.watermark is not None
+        partition = shard.partition
+        record(LAG, partition, max(0.0, self.ports.clock.now() - shard.watermark.enqueued_time))
+        record(PROJECTION_LAG, partition, projection.lag_seconds(shard, self.shown))
+        record(PARKED, partition, len(projection.parked))
+        record(OUTBOX, partition, len(shard.outbox) - len(self.delivered))
+        if throttled := projection.throttled + self.dispatch.throttled:
+            record(THROTTLED, partition, throttled)
+            projection.throttled = self.dispatch.throttled = 0
 
     async def may_be_dropped(self) -> bool:
         """Whether nobody misses this shard: it owes nothing, or is another's by now; what is due is written first."""
@@ -308,6 +324,8 @@ class Active(msgspec.Struct):
         """Leave a lane alone for a while."""
         last = self.closed.get(lane)
         asked = fault.retry_after_seconds if isinstance(fault, Throttled) else 0.0
+        if asked:
+            self.ports.metrics.record(THROTTLED, self.shard.partition)
         seconds = max(asked, FIRST_PAUSE_SECONDS if last is None else min(LONGEST_PAUSE_SECONDS, 2.0 * last.seconds))
         self.closed[lane] = Pause(self.ports.clock.elapsed() + seconds, seconds)
 

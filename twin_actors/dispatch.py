@@ -64,6 +64,7 @@ class Dispatch:
     """
 
     def __init__(self, devices: Devices, clock: Clock, landed: Callable[[Outcome], Awaitable[None]]) -> None:
+        self.throttled = 0
         self._devices = devices
         self._clock = clock
         self._landed = landed
@@ -165,6 +166,7 @@ class Dispatch:
         """Leave a device alone for a while, longer each time."""
         last = self._paused.get(twin_id)
         asked = error.retry_after_seconds if isinstance(error, Throttled) else 0.0
+        self.throttled += isinstance(error, Throttled)
         seconds = max(asked, FIRST_PAUSE_SECONDS if last is None else min(LONGEST_PAUSE_SECONDS, 2.0 * last.seconds))
         self._paused[twin_id] = _Pause(self._clock.elapsed() + seconds, seconds, isinstance(error, Offline))
         log.info("device %s: %s; tried again in %g s", twin_id, error, seconds)

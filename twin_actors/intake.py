@@ -13,6 +13,7 @@ from twin_actors.fold import fold
 from twin_actors.introduction import introduce
 from twin_actors.mailbox import give_up, replays, sort
 from twin_actors.messages import Event
+from twin_actors.metrics import DUPLICATES
 from twin_actors.outbox import letter_path
 from twin_actors.ownership import RecordTooLarge
 from twin_actors.watermark import Watermark, check_hub, first_gap, unfolded
@@ -29,6 +30,8 @@ async def take(active: Active, events: Sequence[Event]) -> None:
     """Fold what is above the watermark, holes first."""
     assert active.shard.watermark is not None
     fresh = unfolded(active.shard.watermark, events)
+    if len(fresh) < len(events):
+        active.ports.metrics.record(DUPLICATES, active.shard.partition, len(events) - len(fresh))
     if fresh and first_gap(active.shard.watermark.sequence_number, fresh):
         await _check_gap(active)
     while fresh:
@@ -71,14 +74,7 @@ async def _lose(active: Active, first: int, last: int) -> None:
     watermark = active.shard.watermark
     assert watermark is not None
     passed = msgspec.structs.replace(watermark, sequence_number=last)
-    await active.owner.append(
-        Commit(
-            append_id=active.owner.next_append_id(),
-            epoch=active.owner.epoch,
-            watermark=passed,
-            counts={"lost": last - first + 1},
-        )
-    )
+    await active.commit(Commit(append_id="", epoch=0, watermark=passed), {"lost": last - first + 1})
     log.error(
         "partition %d: events %d to %d are lost: their retention ended before they were folded",
         active.shard.partition,

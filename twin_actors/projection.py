@@ -64,6 +64,7 @@ class Projection:
         self, graph: Graph, clock: Clock, types: Mapping[str, TwinType[Any]], patches_per_second: float
     ) -> None:
         self.parked: dict[str, str] = {}
+        self.throttled = 0
         self._graph = graph
         self._clock = clock
         self._types = types
@@ -73,6 +74,7 @@ class Projection:
         self._allowance = patches_per_second
         self._counted_at = clock.elapsed()
         self._paused_until = 0.0
+        self._owed_since: dict[str, float] = {}
 
     def unpark(self) -> None:
         """Give twins that the graph refused another try."""
@@ -103,6 +105,19 @@ class Projection:
             outcomes = await asyncio.gather(*(self._show(twin) for twin in group))
             shown += [(twin.twin_id, twin.state_version) for twin, done in zip(group, outcomes, strict=True) if done]
         return shown
+
+    def lag_seconds(self, shard: Shard, already: Mapping[str, int]) -> float:
+        """Return how long a twin has been owed to the graph, the longest; parked ones do not count.
+
+        What an earlier owner owed is as old as this one.
+        """
+        now, since = self._clock.elapsed(), self._owed_since
+        self._owed_since = {
+            twin.twin_id: since.get(twin.twin_id, now)
+            for twin in shard.owed()
+            if twin.state_version > already.get(twin.twin_id, -1) and twin.twin_id not in self.parked
+        }
+        return now - min(self._owed_since.values(), default=now)
 
     def held_back_seconds(self, shard: Shard, already: Mapping[str, int]) -> float:
         """Return how long until every twin may be patched that was patched a moment ago; 0 where none waits."""
@@ -146,6 +161,7 @@ class Projection:
             except (Stale, Unanswered):
                 self._known.pop(twin.twin_id, None)  # read it again, then decide
             except Throttled as error:
+                self.throttled += 1
                 self._paused_until = self._clock.elapsed() + error.retry_after_seconds
                 return False
             except Unavailable:

@@ -20,6 +20,7 @@ from twin_actors.gaps import HubState
 from twin_actors.journals import ABSENT, PARTITION_COUNT, read_partition_count
 from twin_actors.layout import check_layout
 from twin_actors.messages import KIND, Event, Kind
+from twin_actors.metrics import BATCH_SIZE, FENCED, STOPPED
 from twin_actors.ownership import LIMITS, Limits, Owner
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
@@ -101,10 +102,12 @@ class Runtime:
 
     async def _advance(self, active: Active, events: Sequence[Event]) -> Watermark:
         """Fold a batch, sweep where a tick says so, and deliver what comes of it."""
+        self._ports.metrics.record(BATCH_SIZE, active.shard.partition, len(events))
         await intake.take(active, events)
         if active.tick_time:
             await active.sweep()
         await active.send()
+        active.tell_metrics()
         assert active.shard.watermark is not None
         return active.shard.watermark
 
@@ -143,8 +146,10 @@ class Runtime:
                     active.dispatch.abandon()
                 if isinstance(error, Fenced):
                     self._fenced[partition] = self._fenced.get(partition, 0) + 1
+                    self._ports.metrics.record(FENCED, partition)
                     log.warning("partition %d fenced: %s", partition, error)
                 elif isinstance(error, PartitionStopped):
+                    self._ports.metrics.record(STOPPED, partition)
                     await self._stops.note(partition, error)
                 raise
 
