@@ -227,8 +227,8 @@ class Owner:
         raise Unavailable(f"{tail.segment}: {REISSUES + 1} appends at byte {tail.position} were not answered")
 
     async def _stands(self, frame: bytes) -> bool:
-        written = await self._journal.read_segment(self._tail.segment, self._tail.position)
-        return written is not None and written[: len(frame)] == frame
+        """Whether the frame stands there as the last: what anybody wrote behind it means that we are replaced."""
+        return await self._journal.read_segment(self._tail.segment, self._tail.position) == frame
 
     async def _roll(self) -> None:
         """Seal the segment and go on in a new one."""

@@ -107,6 +107,21 @@ async def test_an_unanswered_append_that_lost_its_place_is_fenced(journal: Journ
     assert (await restore(journal, 0))[0].totals == {"claims": 2}
 
 
+async def test_an_unanswered_append_with_a_claim_behind_it_stands_and_is_fenced(journal: Journal) -> None:
+    """Who looks whether its record stands sees the other owner's as well, and must not go on as if it owned it."""
+    owner = await own(journal, "a")
+
+    async def rival_next(doing: Awaitable[None]) -> None:
+        await doing
+        await own(journal, "b")
+        raise Unanswered("time-out")
+
+    journal.faults = [rival_next]
+    with pytest.raises(Fenced):
+        await owner.append(commit(owner, 1))
+    assert (await restore(journal, 0))[0].totals == {"claims": 2, "messages": 1}
+
+
 @pytest.mark.parametrize("is_done", [True, False])
 async def test_storage_that_never_answers_ends_the_ownership(journal: Journal, *, is_done: bool) -> None:
     """After a bounded number of tries; a restore knows what stands."""

@@ -1,0 +1,242 @@
+"""What the events of a partition mean, said a second time and plainly: each event once, in order, one after the other.
+
+It shares no code with the runtime's own fold but the hash of homes, and is told only what it cannot know: which
+strangers the graph vouched for.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tests.twin_actors.simulator.twins import POISON, link
+from twin_actors.identity import home_partition
+from twin_actors.messages import Event
+
+MONTH = 30 * 86_400.0
+SKEW = 300.0
+KEYS_KEPT = 64
+OPERATIONS_KEPT = 32
+KINDS = frozenset({"telemetry", "request", "tick", "forward", "replay"})
+STRANGER = frozenset({"no_such_twin", "model_mismatch", "unknown_model", "graph_refuses", "graph_unavailable"})
+"""Why a twin that nobody has heard of is none."""
+
+
+class Known(msgspec.Struct):
+    """What a twin must be."""
+
+    count: int = 0
+    chain: int = 0
+    temperature: float | None = None
+    scale: float = 0.0
+    last_time: float = 0.0
+    resent: int = 0
+    keys: list[str] = []
+    operations: list[str] = []
+
+
+class Expected(msgspec.Struct):
+    """What the record of some events must say."""
+
+    accepted: list[tuple[str, int, bytes]] = []
+    letters: dict[str, Event] = {}
+    forwards: list[tuple[int, Event]] = []
+    struck: list[str] = []
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    touched: dict[str, None] = {}
+    announced: dict[str, bool] = {}
+    """Strangers that were given up → whether one of their messages announced a model."""
+
+
+class Reference:
+    """One partition, event by event.
+
+    Attributes
+    ----------
+    twins : dict
+        Twin id → what it must be.
+    received : dict
+        Source partition → last number of its channel.
+    letters : dict
+        Every dead letter that ever was: id → what arrived.
+    open : dict
+        The ids of those that are open.
+    """
+
+    def __init__(self, partition: int, partition_count: int) -> None:
+        self.twins: dict[str, Known] = {}
+        self.received: dict[int, int] = {}
+        self.letters: dict[str, Event] = {}
+        self.open: dict[str, None] = {}
+        self._partition = partition
+        self._partition_count = partition_count
+        self._told: Mapping[str, str] = {}
+        self._vouched: frozenset[str] = frozenset()
+        self._now = Expected()
+
+    def interpret(self, events: Sequence[Event], vouched: frozenset[str]) -> Expected:
+        """Take the events of one record.
+
+        Parameters
+        ----------
+        events
+        vouched
+            The twins that the record changes: strangers among them were vouched for.
+        """
+        self._vouched = vouched
+        self._now = Expected()
+        replayable = dict(self.open)
+        for event in events:
+            self._take(event, replayable)
+        for letter_id in self._now.struck:
+            del self.open[letter_id]
+        for letter_id in self._now.letters:
+            self.open[letter_id] = None
+        self.letters |= self._now.letters
+        return self._now
+
+    def _take(self, event: Event, replayable: Mapping[str, None]) -> None:
+        at = event.sequence_number
+        kind = event.properties.get("twinfold-kind", "")
+        if event.device_id is not None or kind in {"telemetry", "request"}:
+            self._addressed(event, at)
+        elif any(name.startswith("iothub-") for name in event.properties):
+            self._refuse(event, at)
+        elif kind == "tick":
+            self._now.counts["ticks"] += 1
+        elif kind == "forward":
+            self._forwarded(event, at)
+        elif kind == "replay":
+            self._replayed(event, at, replayable)
+        else:
+            self._refuse(event, at)
+
+    def _forwarded(self, event: Event, at: int) -> None:
+        try:
+            source, number, fields = msgspec.msgpack.decode(event.body)
+            inner = msgspec.convert(fields, Event)
+        except (ValueError, TypeError):  # which a decode or validation error of msgspec is
+            self._refuse(event, at)
+            return
+        last = self.received.get(source, 0)
+        if number <= last:
+            self._now.counts["forwards_repeated"] += 1
+            return
+        assert number == last + 1, f"event {at} of partition {self._partition} was folded over a hole in its channel"
+        self.received[source] = number
+        if _home(inner, self._partition_count) == self._partition:
+            self._addressed(inner, at)
+        else:
+            self._refuse(inner, at)
+
+    def _replayed(self, event: Event, at: int, replayable: Mapping[str, None]) -> None:
+        letter_id = event.properties.get("twinfold-letter", "")
+        if letter_id not in replayable or letter_id in self._now.struck:
+            self._now.counts["replays_ignored"] += 1
+            return
+        self._now.struck.append(letter_id)
+        self._now.counts["replayed"] += 1
+        inner = self.letters[letter_id]
+        if inner.device_id is None and (
+            any(name.startswith("iothub-") for name in inner.properties)
+            or inner.properties.get("twinfold-kind", "") not in KINDS
+        ):
+            self._refuse(inner, at)
+        else:
+            self._addressed(inner, at)
+
+    def _addressed(self, event: Event, at: int) -> None:
+        twin_id = event.device_id or event.properties.get("twinfold-twin", "")
+        home = _home(event, self._partition_count)
+        if home is None:
+            self._refuse(event, at)
+        elif home != self._partition:
+            self._now.forwards.append((home, event))
+            self._now.counts["forwarded"] += 1
+        elif event.device_id is None and event.properties.get("twinfold-kind") == "request":
+            self._request(twin_id, event, at)
+        else:
+            self._hear(twin_id, event, at)
+
+    def _request(self, twin_id: str, event: Event, at: int) -> None:
+        asked = _json(event.body)
+        if not isinstance(asked, dict) or "operation_id" not in asked:
+            self._refuse(event, at)
+            return
+        operation, known = asked["operation_id"], self._known(twin_id)
+        if known is None:
+            self._now.counts["requests"] += 1  # it is told that there is no such twin
+        elif operation in known.operations:
+            self._now.counts["requests_repeated"] += 1
+        else:
+            self._now.counts["requests"] += 1
+            self._now.touched[twin_id] = None
+            known.operations = [*known.operations, operation][-OPERATIONS_KEPT:]
+
+    def _hear(self, twin_id: str, event: Event, at: int) -> None:
+        document = _json(event.body)
+        rows = document if isinstance(document, list) else [document]
+        if not rows or not all(isinstance(row, dict) for row in rows):
+            self._refuse(event, at)
+            return
+        known = self._known(twin_id)
+        if known is None:
+            self._now.announced[twin_id] = self._now.announced.get(twin_id, False) or event.model is not None
+            self._refuse(event, at)
+        elif event.message_id and event.message_id in known.keys:
+            known.resent += 1
+            self._now.counts["resent"] += 1
+            self._now.touched[twin_id] = None
+        elif any(row.get("serial", POISON[0]) in POISON for row in rows):
+            self._refuse(event, at)
+        else:
+            self._accept(twin_id, known, event, at, rows)
+
+    def _accept(self, twin_id: str, known: Known, event: Event, at: int, rows: list[dict[str, Any]]) -> None:
+        hub_time = event.enqueued_time if event.received_time is None else event.received_time
+        for row in rows:
+            time = row.get("time")
+            if time is None or not hub_time - MONTH <= time <= hub_time + SKEW:
+                time = hub_time
+            known.count += 1
+            known.chain = link(known.chain, row["serial"])
+            if time >= known.last_time:
+                known.last_time = time
+                known.temperature = _plausible(row, "temperature", -50.0, 500.0, known.temperature)
+                known.scale = _plausible(row, "scale", 0.0, 1000.0, known.scale)
+        if event.message_id:
+            known.keys = [*known.keys, event.message_id][-KEYS_KEPT:]
+        self._now.accepted.append((twin_id, at, event.body))
+        self._now.counts["messages"] += 1
+        self._now.counts["readings"] += len(rows)
+        self._now.touched[twin_id] = None
+
+    def _known(self, twin_id: str) -> Known | None:
+        if twin_id not in self.twins and twin_id in self._vouched:
+            self.twins[twin_id] = Known()
+        return self.twins.get(twin_id)
+
+    def _refuse(self, event: Event, at: int) -> None:
+        self._now.letters[f"{self._partition}-{at}"] = event
+        self._now.counts["dead_letters"] += 1
+
+
+def _home(event: Event, partition_count: int) -> int | None:
+    twin_id = event.device_id or event.properties.get("twinfold-twin", "")
+    return home_partition(twin_id, partition_count) if twin_id.replace("-", "").isalnum() else None
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _plausible[T](row: Mapping[str, Any], name: str, low: float, high: float, before: T) -> float | T:
+    value = row.get(name)
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if is_number and low <= value <= high else before  # type: ignore[arg-type]  # it is a number
