@@ -216,30 +216,35 @@ class TestOwners:
         with pytest.raises(Fenced):
             await runtime.deliver(0, world.events(0))
 
-    async def test_a_pause_while_an_append_is_on_its_way_counts(self, world: World) -> None:
-        """The append stood before the pause; that it is confirmed after it proves nothing about now."""
+    @pytest.mark.parametrize("pauses", [1, 2])
+    async def test_a_pause_while_an_append_is_on_its_way_counts(self, world: World, pauses: int) -> None:
+        """The append stood before the pause; that it is confirmed after it proves nothing about now.
+
+        Neither does the append that was to find out, where its answer is as late.
+        """
 
         class PausedJournal:
-            """Answers an append a minute late, when another owner has long taken over."""
+            """Answers appends a minute late; at the last of them another owner has long taken over."""
 
-            is_armed = False
+            pauses = 0
 
             def __getattr__(self, name: str) -> object:
                 return getattr(world.journal, name)
 
             async def append(self, path: str, position: int, data: bytes) -> None:
                 await world.journal.append(path, position, data)
-                if self.is_armed:
-                    self.is_armed = False
+                if self.pauses:
+                    self.pauses -= 1
                     world.clock.passed += 60
-                    await world.runtime().deliver(0, [])
+                    if not self.pauses:
+                        await world.runtime().deliver(0, [])
 
         paused = PausedJournal()
         runtime = Runtime(
             {"probe": PROBE_TYPE}, msgspec.structs.replace(world.ports(), journal=paused), lambda: "paused"
         )
         await runtime.deliver(0, world.put(0, telemetry(NEAR, 1)))
-        paused.is_armed = True
+        paused.pauses = pauses
         with pytest.raises(Fenced):
             await runtime.deliver(0, world.put(0, telemetry(FAR, 2)))
         assert len(world.mailbox.partitions[1]) == 1  # the new owner sent it, once

@@ -15,8 +15,9 @@ from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
 from twin_actors.outputs import PlaceOrder, PutDocument
-from twin_actors.ownership import Limits, Snapshot, restore
+from twin_actors.ownership import Limits
 from twin_actors.sinks import DeviceCommand, GraphTwin
+from twin_actors.snapshot import decode_snapshot, restore
 
 
 class Books:
@@ -79,7 +80,7 @@ class Books:
         stored = await storage.read(name)
         promise(stored is not None, f"the manifest names {name}, which is not there")
         assert stored is not None
-        tail = msgspec.msgpack.decode(stored.data, type=Snapshot).tail
+        tail = decode_snapshot(stored.data, name).tail
         place = (int(tail.segment.rsplit("/", 1)[1].split("-")[0]), tail.position)
         before = self._snapshots.get(partition, (0, 0))
         promise(place >= before, f"the manifest of partition {partition} moves back from {before} to {place}")

@@ -95,6 +95,8 @@ class Worker(Process):
             self._simulation.check_delivered(self, partition, end, invocation.result())
             return True
         if isinstance(error, Killed):
+            self._simulation.books.counts["processes killed by a message"] += not self.is_dead
+            self.kill()
             raise Killed
         if not isinstance(error, Fenced | Unavailable):
             raise self._simulation.broken(f"delivery to {partition} by {name} ends with {error!r}") from error

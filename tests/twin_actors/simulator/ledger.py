@@ -12,6 +12,7 @@ from tests.twin_actors.world import balance, same
 from twin_actors.commit import (
     Claim,
     Commit,
+    Intent,
     KeepLetter,
     OutboxEntry,
     Record,
@@ -23,9 +24,10 @@ from twin_actors.commit import (
 )
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
-from twin_actors.ownership import Limits, segment_path
+from twin_actors.ownership import Limits
 from twin_actors.requests import AUTOMATIC
 from twin_actors.shard import Shard
+from twin_actors.snapshot import segment_path
 
 if TYPE_CHECKING:
     from twin_actors.documents import Collection
@@ -89,6 +91,7 @@ class Ledger:
         self._counts = counts
         self._arrived = arrived
         self._segment = segment_path(partition, 0, 0)
+        self._tried: dict[str, int] = {}
         self._checksum = 0
         self._records = 0
 
@@ -119,6 +122,9 @@ class Ledger:
             promise(record.epoch == before, f"a {name} of epoch {record.epoch} stands in epoch {before}")
             whose = record.append_id.rpartition("-")[0]
             promise(whose == self.owner, f"{whose} writes while {self.owner} owns partition {self.shard.partition}")
+        if isinstance(record, Intent):
+            subject = f"{self.shard.partition}-{record.subject}"
+            self._tried[subject] = self._tried.get(subject, 0) + 1
         if isinstance(record, Seal):
             self._segment, self._records = record.next_segment, 0
         if isinstance(record, Commit):
@@ -156,9 +162,10 @@ class Ledger:
         )
         if commit.counts.get("lost"):
             promise(self._hub.expired[partition] > last, f"event {last} is counted lost, though it could be read")
-            return self.reference.interpret([], frozenset())
+            return self.reference.interpret([], frozenset(), frozenset())
         events = self._hub.partitions[partition][before + 1 : last + 1]
-        return self.reference.interpret(events, frozenset(twin.twin_id for twin in commit.twins))
+        condemned = frozenset(letter_id for letter_id, reason in commit.letters if reason == "kills_process")
+        return self.reference.interpret(events, frozenset(twin.twin_id for twin in commit.twins), condemned)
 
     def _check_content(self, commit: Commit, expected: Expected) -> None:
         accepted = commit.accepted
@@ -178,6 +185,8 @@ class Ledger:
             self._counts[f"dead letters: {reason}"] += 1
             event = expected.letters[letter_id]
             twin_id = event.device_id or event.properties.get("twinfold-twin", "")
+            if reason == "kills_process":
+                promise(self._tried.get(letter_id, 0) >= 2, f"{letter_id} killed nobody, and is given up for that")
             if reason in STRANGER:
                 promise(twin_id not in self.shard.twins, f"{twin_id} is a stranger ({reason}), though it is known")
             if reason == "no_such_twin":

@@ -174,8 +174,7 @@ class Process:
             raise
         self.unsure.discard(partition)
         self.confirmed[partition] = asked_at
-        if not self._simulation.is_replaced(self, partition):
-            self.knows.discard(partition)
+        self.knows.discard(partition)
 
     def _check_effect(self, partition: int, service: str, name: str, arguments: tuple[Any, ...]) -> None:
         """Check that whoever sends something has reason to believe that it still owns the partition."""

@@ -73,11 +73,11 @@ class Reference:
         self.open: dict[str, None] = {}
         self._partition = partition
         self._partition_count = partition_count
-        self._told: Mapping[str, str] = {}
         self._vouched: frozenset[str] = frozenset()
+        self._condemned: frozenset[str] = frozenset()
         self._now = Expected()
 
-    def interpret(self, events: Sequence[Event], vouched: frozenset[str]) -> Expected:
+    def interpret(self, events: Sequence[Event], vouched: frozenset[str], condemned: frozenset[str]) -> Expected:
         """Take the events of one record.
 
         Parameters
@@ -85,8 +85,10 @@ class Reference:
         events
         vouched
             The twins that the record changes: strangers among them were vouched for.
+        condemned
+            The dead letters that were given up because they kill whoever folds them.
         """
-        self._vouched = vouched
+        self._vouched, self._condemned = vouched, condemned
         self._now = Expected()
         replayable = dict(self.open)
         for event in events:
@@ -156,6 +158,8 @@ class Reference:
         elif home != self._partition:
             self._now.forwards.append((home, event))
             self._now.counts["forwarded"] += 1
+        elif f"{self._partition}-{at}" in self._condemned:
+            self._refuse(event, at)
         elif event.device_id is None and event.properties.get("twinfold-kind") == "request":
             self._request(twin_id, event, at)
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tests.twin_actors.simulator.network import Process
-from tests.twin_actors.simulator.twins import KETTLE, METER, POISON, SHOWS_NAN
+from tests.twin_actors.simulator.twins import KETTLE, KILLS, METER, POISON, SHOWS_NAN
 from tests.twin_actors.world import START
 from twin_actors.errors import Unavailable
 from twin_actors.identity import home_partition
@@ -44,6 +44,7 @@ class Schedule:
         self._operations: list[tuple[str, Request]] = []
         self.accepted: dict[tuple[str, str], None] = {}
         self.devices = [self._device(number) for number in range(self._random.randint(2, 9))]
+        self._is_deadly = self._random.random() < 0.3
         often, seldom = self._random.choice((1, 3)), self._random.choice((0, 1, 3))
         self._actions: list[tuple[Callable[[], None], float]] = [
             (self._send, 40),
@@ -121,7 +122,9 @@ class Schedule:
                 lag = random.choice((0.0, 0.0, 3.0, 600.0))
                 row["time"] = round(START + self._simulation.loop.time() - lag + device.clock_error, 3)
             rows.append(row)
-        if random.random() < 0.01:
+        if self._is_deadly and random.random() < 0.004 and not self._simulation.weather.is_fair:
+            rows[-1]["serial"] = KILLS
+        elif random.random() < 0.01:
             rows[-1]["serial"] = SHOWS_NAN  # only what the last row leaves is shown
         return Event(
             sequence_number=0,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tests.twin_actors.faults import Killed
 from tests.twin_actors.kettle import COOL, HOT, HundredDays
 from twin_actors.messages import Reading
 from twin_actors.twin import RUL_RULES, Channel, Command, KernelRequest, Turn, TwinType, ask
@@ -18,6 +19,9 @@ KETTLE = "dtmi:test:Kettle;1"
 RAISES, RAISES_AFTER_KERNEL, BREAKS_KERNEL, SHOWS_NAN = 900_001.0, 900_002.0, 900_003.0, 900_004.0
 POISON = (RAISES, RAISES_AFTER_KERNEL, BREAKS_KERNEL, SHOWS_NAN)
 """Serial numbers that the twins' code does not survive."""
+
+KILLS = 900_005.0
+"""One that its process does not survive."""
 
 SICK = 450.0
 """Above this temperature a kettle's features raise: its sweeps go on without them."""
@@ -49,6 +53,8 @@ def receive(state: Heard, message: Reading) -> Generator[KernelRequest, Any, Tur
     """Remember a message."""
     values = message.values
     serial = values["serial"]
+    if serial == KILLS:
+        raise Killed
     if serial == RAISES:
         raise ValueError("this twin cannot hear that")
     doubled = yield ask(double, serial)
