@@ -8,13 +8,13 @@ import msgspec
 from tests.twin_actors.simulator.ledger import Ledger, promise
 from tests.twin_actors.simulator.twins import Heard
 from tests.twin_actors.world import same
-from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, SendForward, StrikeLetter
+from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, StrikeLetter
 from twin_actors.documents import Collection, Document, WorkOrder
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
-from twin_actors.outputs import PlaceOrder, PutDocument
+from twin_actors.outputs import PlaceOrder, PutDocument, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.sinks import DeviceCommand, GraphTwin
 from twin_actors.snapshot import decode_snapshot, restore

@@ -7,9 +7,9 @@ import msgspec
 
 from tests.twin_actors.simulator.ledger import Broken, Ledger, promise
 from tests.twin_actors.world import balance
-from twin_actors.commit import SendForward
 from twin_actors.documents import Alert, Collection, OperationStatus
 from twin_actors.messages import KIND, Event, Kind
+from twin_actors.outputs import SendForward
 
 if TYPE_CHECKING:
     from tests.twin_actors.simulator.simulation import Simulation

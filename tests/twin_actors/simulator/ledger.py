@@ -17,13 +17,12 @@ from twin_actors.commit import (
     OutboxEntry,
     Record,
     Seal,
-    SendForward,
     StrikeLetter,
     Twin,
     decode,
 )
 from twin_actors.gaps.memory import MemoryMailbox
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
+from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.requests import AUTOMATIC
 from twin_actors.shard import Shard
