@@ -7,6 +7,7 @@ in `twin_actors.runtime`; read `Runtime.deliver` for the path of a message.
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, SettingsError, TwinfoldError, Unavailable
 from twin_actors.messages import Quality, Reading, TimerDue, Told
 from twin_actors.twin import (
+    WHOLE,
     CancelTimer,
     Channel,
     KernelRequest,
@@ -20,6 +21,7 @@ from twin_actors.twin import (
 )
 
 __all__ = [
+    "WHOLE",
     "CancelTimer",
     "Channel",
     "Fenced",

@@ -17,7 +17,7 @@ from twin_actors.identity import is_twin_id
 from twin_actors.messages import KIND, TWIN, Envelope, Event, Kind, TimerDue, Told
 from twin_actors.outputs import SendForward
 from twin_actors.requests import LAST_TIME, AddressedRequest
-from twin_actors.twin import CancelTimer, SetTimer, Tell, TwinType
+from twin_actors.twin import WHOLE, CancelTimer, SetTimer, Tell, TwinType
 
 MAX_TELLS = 16
 """Messages to twins of one turn."""
@@ -131,19 +131,28 @@ class Said(msgspec.Struct, kw_only=True):
         Rejected
             Something of it cannot be kept; the message that led to it is refused as a whole.
         """
-        tells = [output for output in outputs if isinstance(output, Tell)]
+        tells = [tell for output in outputs if isinstance(output, Tell) and (tell := self._addressed(output))]
         if len(tells) > MAX_TELLS:
             raise Rejected("bad_output", f"one turn tells {len(tells)} messages, at most {MAX_TELLS} go at once")
         share = (allowance - len(tells)) // len(tells) if tells else 0
+        for tell in tells:
+            self._tell(tell, time, share)
         for output in outputs:
             if isinstance(output, Tell):
-                self._tell(output, time, share)
-            elif isinstance(output, SetTimer):
+                continue
+            if isinstance(output, SetTimer):
                 self._set(output)
             elif isinstance(output, CancelTimer):
                 self.timers = {name: at for name, at in self.timers.items() if name != output.name}
             else:
                 raise Rejected("bad_output", f"{output!r} is none of Tell, SetTimer and CancelTimer")
+
+    def _addressed(self, tell: Tell) -> Tell | None:
+        """Return a message with the id of its receiver; None where that is nobody."""
+        if tell.twin_id != WHOLE:
+            return tell
+        whole = self.twin_type.part_of(self.sender)
+        return Tell(whole, tell.name, tell.body) if whole else None
 
     def _tell(self, tell: Tell, time: float, allowance: int) -> None:
         if not is_twin_id(tell.twin_id):

@@ -39,13 +39,17 @@ def ask(kernel: Callable[..., Any], *arguments: float) -> KernelRequest:
     return KernelRequest(kernel, arguments)
 
 
+WHOLE = "^"
+"""In place of a twin id: the twin that this one is part of, by `part_of` of its type."""
+
+
 class Tell(msgspec.Struct, frozen=True):
     """A message to another twin, committed with the turn that tells it and heard once.
 
     Attributes
     ----------
     twin_id : str
-        Who is told; it hears `Told`.
+        Who is told; it hears `Told`. For `WHOLE`, what this twin is part of; if that is nothing, nobody is told.
     name : str
         Of the message.
     body : object
@@ -255,6 +259,8 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         From each earlier layout to the next, in order.
     hears : frozenset of type
         Of `Reading`, `Told` and `TimerDue`: what is sent to it and is not among them is a dead letter.
+    part_of : Callable
+        Twin id → id of the twin that it is part of, empty for none: a rule of how twins are named.
     """
 
     name: str
@@ -271,3 +277,4 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     state_version: int = 1
     upgrades: tuple[Upgrade, ...] = ()
     hears: frozenset[type] = frozenset({Reading})
+    part_of: Callable[[str], str] = lambda _twin_id: ""

@@ -7,6 +7,8 @@ import pytest
 
 from tests.twin_actors.faults import Fault, Fuse, Killed
 from tests.twin_actors.operating import operate
+from tests.twin_actors.traveller import IDS, PARTITIONS, depart, states, travellers
+from tests.twin_actors.traveller import TYPES as TRAVELLERS
 from tests.twin_actors.world import World, balance, heard_of, same, telemetry, twin_at
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.parser import parser
@@ -39,6 +41,25 @@ async def moved(world: World, partition: int = 0, start: Start | None = None, jo
     journal, clock = journal or world.journal, world.clock
     to = await find(journal, world.mailbox, clock, partition, start)
     return await rebase(journal, clock, partition, to, "ada", "a test", "operator")
+
+
+async def test_what_twins_of_one_partition_told_each_other_in_the_old_hub_is_counted_as_lost() -> None:
+    """The channel of a partition to itself goes on as those between two do."""
+    world = travellers()
+    runtime = world.runtime(TRAVELLERS)
+    await runtime.deliver(0, world.put(0, depart(0, 1, "3")))
+    world.clock.passed += 10
+    await runtime.deliver(0, [])  # commits that it was sent; nobody reads it any more
+    recreate(world, PARTITIONS)
+    await moved(world)
+    successor = world.runtime(TRAVELLERS)
+    world.put(0, depart(0, 2, "3"), depart(0, 3, "3"))
+    await world.deliver_all(successor)
+    shard = successor.shard(0)
+    assert shard is not None
+    assert [trip for _, trip, _ in states([shard])[IDS[3]].heard] == [2, 3]
+    assert shard.totals["forwards_lost"] == 1
+    assert shard.received_channels == shard.sent_channels == {0: 3}
 
 
 def broken() -> Event:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tests.twin_actors import kettle
 from tests.twin_actors.traveller import IDS, PARTITIONS, TYPES, check_channels, depart, expected, states, travellers
-from tests.twin_actors.world import PROBE_TYPE, START, World, balance, same, telemetry, twin_at
+from tests.twin_actors.world import PROBE_TYPE, START, Heard, World, balance, same, telemetry, twin_at
 from twin_actors.commit import Commit, decode
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, Unavailable
+from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, LETTER, TWIN, Event, Forward, Kind, Reading, Told
 from twin_actors.ownership import Limits
 from twin_actors.runtime import Runtime
@@ -23,7 +24,7 @@ from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin
 from twin_actors.snapshot import restore, segment_path
 from twin_actors.telling import MAX_FOLLOWING, MAX_SAID_BYTES, MAX_TELL_BYTES, MAX_TELLS, Said, Telling, open_tell
-from twin_actors.twin import Tell, Turn
+from twin_actors.twin import WHOLE, Tell, Turn
 
 ME, YOU = twin_at(0), twin_at(1)
 
@@ -130,6 +131,35 @@ class TestPaths:
         (alert,) = await kettle.alerts(world, "kettle-2")
         assert (alert.rule, alert.reason.value) == ("hot", 95.0)
         assert alert.reason.position.startswith("0-")
+
+
+class TestParts:
+    """Component → asset → system → process: a twin tells what it is part of."""
+
+    async def test_a_plant_knows_its_worst_pump(self) -> None:
+        """By names such as plant.line.station.pump, whose homes are anywhere; each level passes on what is news."""
+
+        def receive(state: Heard, message: Reading | Told) -> Turn[Heard]:
+            health = message.values["serial"] if isinstance(message, Reading) else message.body
+            if state.serials and health >= state.serials[-1]:
+                return Turn(state)
+            return Turn(Heard((*state.serials, health)), (Tell(WHOLE, "health", health),))
+
+        kind = talker(receive)
+        kind = {"probe": msgspec.structs.replace(kind["probe"], part_of=lambda twin_id: twin_id.rpartition(".")[0])}
+        pumps = [f"plant.line{line}.station{station}.pump{pump}" for line in "ab" for station in "ab" for pump in "abc"]
+        above = ["plant", *(f"plant.line{line}" for line in "ab")]
+        above += [f"plant.line{line}.station{station}" for line in "ab" for station in "ab"]
+        world = World(3, known=[*pumps, *above])
+        runtime = world.runtime(kind)
+        for number, pump in enumerate(pumps):
+            world.put(home_partition(pump, 3), telemetry(pump, 100 - number))
+        await world.deliver_all(runtime, rounds=20)
+        assert world.heard(runtime, "plant")[-1] == 100 - 11
+        assert world.heard(runtime, "plant.linea")[-1] == 100 - 5
+        assert world.heard(runtime, "plant.linea.stationa")[-1] == 100 - 2
+        assert not any(shard.letters for shard in shards(runtime, world))  # the plant is part of nothing
+        totals(runtime, world)
 
 
 class TestWhoMaySpeak:

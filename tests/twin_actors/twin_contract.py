@@ -4,6 +4,7 @@ A golden snapshot keeps the promise that states written by an earlier version ca
 written by ``python -m tests.twin_actors.twin_contract NAME``, which replaces none that exists.
 """
 
+import itertools
 import json
 import math
 import sys
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from twin_actors.commit import Twin
 from twin_actors.dtdl import Interface, parse, to_dtmi, validate_value
 from twin_actors.layout import decode_state, rolled_back, upgraded
-from twin_actors.messages import Envelope, Event, Quality, Reading, Row
+from twin_actors.messages import Envelope, Event, Quality, Reading, Row, TimerDue, Told
 from twin_actors.projection import shown_properties
 from twin_actors.registry import Registry, load_registry
 from twin_actors.turn import Folded, Work, gather, new_twin, run
@@ -30,6 +31,15 @@ START = 1_700_000_000.0
 # --- what twins are given --------------------------------------------------------------------------
 
 
+_names = st.text(min_size=1, max_size=8)
+_times = st.floats(START, START + 1e7)
+_anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False)),
+    lambda one: st.one_of(st.lists(one, max_size=2), st.dictionaries(_names, one, max_size=2)),
+    max_leaves=4,
+)
+
+
 def _value(channel: Channel) -> st.SearchStrategy[float]:
     return st.one_of(st.floats(channel.low, channel.high), st.sampled_from([channel.low, channel.high]))
 
@@ -39,7 +49,18 @@ def reading_values(twin_type: TwinType[Any]) -> st.SearchStrategy[dict[str, floa
     return st.fixed_dictionaries({}, optional={channel.name: _value(channel) for channel in twin_type.channels})
 
 
-def messages(twin_type: TwinType[Any]) -> st.SearchStrategy[list[Message]]:
+def messages(twin_type: TwinType[Any]) -> st.SearchStrategy[list[Any]]:
+    """What the type hears: readings, messages of other twins with any names and bodies, timers."""
+    kinds: dict[type, st.SearchStrategy[list[Any]]] = {
+        Reading: readings(twin_type),
+        Told: st.lists(st.builds(Told, st.just("twin-2"), _names, _anything, _times), max_size=8),
+        TimerDue: st.lists(st.builds(TimerDue, _names, _times), max_size=4),
+    }
+    heard = st.tuples(*(kinds[kind] for kind in kinds if kind in twin_type.hears))
+    return heard.map(lambda lists: [one for group in itertools.zip_longest(*lists) for one in group if one is not None])
+
+
+def readings(twin_type: TwinType[Any]) -> st.SearchStrategy[list[Message]]:
     """Readings of any channels in any quality, some of them late; time runs unevenly."""
     suspects = st.sets(st.sampled_from([channel.name for channel in twin_type.channels]))
     gaps = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1e7))

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import find
 
 from tests.twin_actors import twin_contract as contract
 from twin_actors.dtdl import Interface
-from twin_actors.messages import Reading, Row
+from twin_actors.messages import Reading, Row, TimerDue, Told
 from twin_actors.registry import load_registry
 from twin_actors.turn import new_twin
 from twin_actors.twin import Channel, Message, Turn, TwinType
@@ -135,6 +136,13 @@ def test_state_that_takes_any_field_is_caught() -> None:
     """A newer state would be cut down without a word."""
     with pytest.raises(pytest.fail.Exception):
         contract.unknown_fields_are_rejected(make(OpenState))
+
+
+@pytest.mark.parametrize("hears", [{Reading}, {Told}, {Reading, TimerDue}, {Reading, Told, TimerDue}])
+def test_types_are_given_all_that_they_hear(hears: set[type]) -> None:
+    """And nothing else."""
+    messages = contract.messages(msgspec.structs.replace(make(), hears=frozenset(hears)))
+    assert {type(one) for one in find(messages, lambda heard: {type(one) for one in heard} >= hears)} == hears
 
 
 def test_type_without_golden_snapshot_is_caught() -> None:
