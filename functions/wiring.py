@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import os
+import sys
+from typing import NoReturn
 
 from azure.digitaltwins.core.aio import DigitalTwinsClient
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
@@ -11,10 +13,11 @@ from azure.identity.aio import DefaultAzureCredential
 from functions.http.sides import Sides
 from twin_actors.active import Ports
 from twin_actors.clock import SystemClock
+from twin_actors.errors import SettingsError
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals.blob import BlobJournal
-from twin_actors.prognostics.model import rul_model
-from twin_actors.registry import load_registry
+from twin_actors.prognostics.model import model_faults, rul_model
+from twin_actors.registry import Registry, load_registry, type_names
 from twin_actors.runtime import Runtime
 from twin_actors.settings import Settings, read_settings
 from twin_actors.sinks import WorkOrders
@@ -125,10 +128,33 @@ def make_sides() -> Sides:
         sender=make_sender(settings),
         reader=make_reader(settings),
         journal=make_journal(settings),
-        registry=load_registry(),
+        registry=twin_types(),
         clock=SystemClock(),
         has_sign_in=settings.has_sign_in,
     )
+
+
+def twin_types() -> Registry:
+    """Return the twin types of this app; where any is faulty, the worker ends and says all that is wrong.
+
+    They are loaded at the first call, not at start: the app is indexed without numpy. A call that failed would be
+    tried again for ever and look like any other failure.
+    """
+    try:
+        registry = load_registry()
+    except SettingsError as error:
+        _end(SettingsError((*error.faults, *model_faults(type_names()))))
+    faults = tuple(model_faults(registry.by_name))
+    if faults:
+        _end(SettingsError(faults))
+    return registry
+
+
+def _end(error: SettingsError) -> NoReturn:
+    """End this worker: only another deployment mends what is wrong."""
+    sys.stderr.write(f"{error}\n")  # what is logged would be lost: it travels behind the answer to the host
+    sys.stderr.flush()
+    os._exit(os.EX_CONFIG)
 
 
 _lock = asyncio.Lock()
@@ -144,6 +170,7 @@ async def runtime() -> Runtime:
 
 
 async def _start(settings: Settings) -> Runtime:
+    registry = twin_types()
     journal = make_journal(settings)
     await journal.create_container()
     ports = Ports(
@@ -157,4 +184,4 @@ async def _start(settings: Settings) -> Runtime:
         models=rul_model,
         clock=SystemClock(),
     )
-    return Runtime(load_registry().by_name, ports)
+    return Runtime(registry.by_name, ports)

@@ -25,6 +25,9 @@ type Document = Mapping[str, Any]
 COMMON_MODEL = "dtmi:twinfold:Twin;1"
 """The interface that every twin's model extends; it stands in ``twin.json`` beside ``twin.py``."""
 
+_FAULTS_OF_CODE = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError)
+"""What a module raises that is not written to the end; all folders are to be told of, not the first."""
+
 _COMMON_FILE = Path(__file__).with_name("twin.json")
 
 
@@ -50,6 +53,11 @@ class Registry(msgspec.Struct, frozen=True):
         return list(self.documents)
 
 
+def type_names(package: ModuleType = twin_actors.types) -> list[str]:
+    """Return the names of the folders in `package`, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
+
+
 def load_registry(package: ModuleType = twin_actors.types) -> Registry:
     """Find the twin types in the folders of `package`.
 
@@ -60,12 +68,10 @@ def load_registry(package: ModuleType = twin_actors.types) -> Registry:
     """
     faults: list[str] = []
     found: list[tuple[TwinType[Any], Document]] = []
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-        if not module.ispkg:
-            continue
-        fault = _load(package.__name__, module.name, found)
+    for name in type_names(package):
+        fault = _load(package.__name__, name, found)
         if fault:
-            faults.append(f"twin type {module.name}: {fault}")
+            faults.append(f"twin type {name}: {fault}")
     by_model: dict[str, TwinType[Any]] = {}
     for twin_type, _ in found:
         other = by_model.setdefault(twin_type.model, twin_type)
@@ -96,12 +102,9 @@ def _faults_by_models(by_model: Mapping[str, TwinType[Any]], documents: Iterable
 
 def _load(package: str, name: str, found: list[tuple[TwinType[Any], Document]]) -> str:
     """Load one folder into `found`, or return what is wrong with it."""
-    try:
-        module = importlib.import_module(f"{package}.{name}.twin")
-    except ModuleNotFoundError as error:
-        if error.name == f"{package}.{name}.twin":
-            return "it has no twin.py"
-        raise
+    module = _import(f"{package}.{name}.twin")
+    if isinstance(module, str):
+        return module
     twin_type = getattr(module, "TWIN", None)
     if not isinstance(twin_type, TwinType):
         return "its twin.py has no TWIN = TwinType(…)"
@@ -118,6 +121,18 @@ def _load(package: str, name: str, found: list[tuple[TwinType[Any], Document]]) 
     if not fault:
         found.append((twin_type, document))
     return fault
+
+
+def _import(name: str) -> ModuleType | str:
+    """Import the module of a twin type, or return why that does not go."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return "it has no twin.py"
+        return f"it cannot be imported: {error}; if it is a kernel, `make setup` compiles it"
+    except _FAULTS_OF_CODE as error:
+        return f"it cannot be imported: {type(error).__name__}: {error}"
 
 
 def _disagreement(twin_type: TwinType[Any], document: object) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from twin_actors.errors import SettingsError
 
@@ -30,6 +30,8 @@ class Settings:
         ``Mailbox``, or ``Mailbox__fullyQualifiedNamespace``.
     mailbox_name : str
         ``MailboxName``: the Event Hub that devices' messages are routed to.
+    consumer_group : str
+        ``MailboxConsumerGroup``: the trigger's own.
     gap_consumer_group : str
         ``MailboxGapConsumerGroup``: reads what the trigger skipped; nobody else may use it.
     journal_storage : Connection
@@ -55,6 +57,7 @@ class Settings:
 
     mailbox: Connection
     mailbox_name: str
+    consumer_group: str
     gap_consumer_group: str
     journal_storage: Connection
     journal_container: str
@@ -95,6 +98,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         mailbox=connection("Mailbox", "fullyQualifiedNamespace", "the namespace of the mailbox Event Hub"),
         mailbox_name=text("MailboxName", "the name of the Event Hub that device messages are routed to"),
+        consumer_group=text("MailboxConsumerGroup", "the consumer group of the trigger"),
         gap_consumer_group=text("MailboxGapConsumerGroup", "a consumer group that only the gap reader uses"),
         journal_storage=connection("JournalStorage", "blobServiceUri", "the storage account of the journals"),
         journal_container=text("JournalContainer", "the blob container of the journals"),
@@ -107,6 +111,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         work_orders_scope=environment.get("WorkOrdersScope", "").strip(),
         has_sign_in=environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true",
     )
+    faults += _contradictions(settings, environment)
     if settings.work_order_queue and not _QUEUE_NAME.fullmatch(settings.work_order_queue):
         faults.append(
             "WorkOrderQueue is 3 to 63 small letters, digits and single hyphens between them, "
@@ -121,3 +126,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if faults:
         raise SettingsError(tuple(faults))
     return settings
+
+
+def _contradictions(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is set and does not go together."""
+    if settings.consumer_group and settings.consumer_group == settings.gap_consumer_group:
+        yield (
+            f"MailboxGapConsumerGroup is {settings.gap_consumer_group}, the trigger's own: two readers of a group take "
+            "each other's partitions away; make another group"
+        )
+    processes = environment.get("FUNCTIONS_WORKER_PROCESS_COUNT", "").strip()
+    if processes not in {"", "1"}:
+        yield (
+            f"FUNCTIONS_WORKER_PROCESS_COUNT is {processes}: batches of a partition would go round the processes and "
+            "tear its twins apart; set it to 1, and scale by instances"
+        )

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,8 @@ class Stack:
     log: io.StringIO = field(default_factory=io.StringIO)
     journal_storage: str = ""
     """Another way to the storage of the journals, for tests that stand in between."""
+    app: Path = REPOSITORY
+    """The folder of the function app, where it is not this one."""
 
     def settings(self) -> dict[str, str]:
         """Return the settings of the function app."""
@@ -72,9 +75,9 @@ class Stack:
         }
 
     def host(self, name: str, *, expiry: float = 10.0) -> FunctionsHost:
-        """Return a host of the function app of this repository, not yet started."""
+        """Return a host of the function app, not yet started."""
         pace = Pace(balancing_interval=min(2.0, expiry / 3), ownership_expiry=expiry)
-        return FunctionsHost(REPOSITORY, settings=self.settings(), data_dir=self.folder / name, pace=pace, log=self.log)
+        return FunctionsHost(self.app, settings=self.settings(), data_dir=self.folder / name, pace=pace, log=self.log)
 
     async def operate(self, *arguments: str) -> str:
         """Run an operator's command of the product, and return what it printed."""
@@ -83,7 +86,7 @@ class Stack:
             "-m",
             "twin_actors",
             *arguments,
-            cwd=REPOSITORY,
+            cwd=self.app,
             env={**os.environ, **self.settings()},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -207,6 +210,14 @@ async def eventually[T](look: Callable[[], object], seconds: float = 30) -> T:
             if seen:
                 return seen
             await asyncio.sleep(0.1)
+
+
+def copy_app(folder: Path) -> None:
+    """Copy the function app of this repository, for a test to change it."""
+    for name in ("functions", "twin_actors", "kernels"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("function_app.py", "host.json"):
+        shutil.copy(REPOSITORY / name, folder)
 
 
 @asynccontextmanager

@@ -601,6 +601,7 @@ def test_the_program_says_by_its_exit_code_who_must_act() -> None:
     nobody = {
         "Mailbox": "Endpoint=sb://127.0.0.1:9;SharedAccessKeyName=a;SharedAccessKey=b",
         "MailboxName": "mailbox",
+        "MailboxConsumerGroup": "functions",
         "MailboxGapConsumerGroup": "gaps",
         "JournalStorage": storage,
         "JournalContainer": "journals",

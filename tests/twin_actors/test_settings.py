@@ -10,6 +10,7 @@ from twin_actors.settings import Connection, Settings, read_settings
 GOOD = {
     "Mailbox": "Endpoint=sb://127.0.0.1;SharedAccessKeyName=a;SharedAccessKey=b",
     "MailboxName": "mailbox",
+    "MailboxConsumerGroup": "functions",
     "MailboxGapConsumerGroup": "gaps",
     "JournalStorage__blobServiceUri": "https://account.blob.core.windows.net",
     "JournalStorage__tableServiceUri": "https://account.table.core.windows.net",
@@ -27,6 +28,7 @@ def test_good_settings_are_read() -> None:
     assert settings == Settings(
         mailbox=Connection(connection_string=GOOD["Mailbox"]),
         mailbox_name="mailbox",
+        consumer_group="functions",
         gap_consumer_group="gaps",
         journal_storage=Connection(address="https://account.blob.core.windows.net"),
         journal_container="journal",

@@ -1,12 +1,14 @@
 """The RUL model of a twin type, asked in batches; loaded when it is first asked."""
 
 import functools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from twin_actors.prognostics.artefact import Artefact, load, path_of
+from twin_actors.prognostics.artefact import Artefact, load, name_of, path_of
 
 if TYPE_CHECKING:
     import lightgbm
@@ -68,3 +70,18 @@ def rul_model(type_name: str) -> RulModel | None:
         return RulModel(load(path_of(type_name)))
     except FileNotFoundError:
         return None
+
+
+def model_faults(type_names: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with the RUL models of some twin types, as far as is seen without asking them."""
+    for type_name in type_names:
+        try:
+            model = rul_model(type_name)
+        except (msgspec.MsgspecError, OSError, ValueError) as error:
+            yield f"twin type {type_name}: its rul.json cannot be read: {error}; train it again, or restore the file"
+            continue
+        if model is None:
+            continue
+        made = model.artefact
+        if made.name != name_of(type_name, made.features, made.bounds, made.estimate, made.spread):
+            yield f"twin type {type_name}: its rul.json is not as it was made: train it again, or restore the file"
