@@ -10,6 +10,7 @@ Commit            what a batch changed, all of it or nothing
 Intent            what is tried next, because owners died of something here
 Seal              the segment ends here; the next one is named
 Rebase            an operator says where in the mailbox the partition goes on
+Repair            an operator lets the journal go on before a damage, in a new segment
 ================  =========================================================================
 """
 
@@ -277,10 +278,46 @@ class Rebase(msgspec.Struct, frozen=True, tag="rebase", kw_only=True):
     counts: dict[str, int]
 
 
-type Record = Claim | Commit | Intent | Seal | Rebase
+class Repair(msgspec.Struct, frozen=True, tag="repair", kw_only=True):
+    """An operator lets the journal go on here, because what follows a place in it is damaged: the first of a segment.
+
+    What the damage took may have been sent. So that nothing that goes out from now on is taken for it, all numbers
+    that receivers compare begin beyond those that it may have used.
+
+    Attributes
+    ----------
+    append_id : str
+    epoch : int
+        Above all that the damage may have taken.
+    operator, reason : str
+        Who says so, and why.
+    follows : str
+        The segment in which the last whole record stands, or ought to stand.
+    position : int
+        Where that record ends.
+    given_up : list of str
+        Segments and snapshots that are damaged or follow a damage: kept, for whoever wants to look.
+    jump : int
+        Added to the numbers of outputs and to the state versions of twins.
+    channels : list of int
+        Partitions to which and from which channels are begun anew.
+    """
+
+    append_id: str
+    epoch: int
+    operator: str
+    reason: str
+    follows: str
+    position: int
+    given_up: list[str]
+    jump: int
+    channels: list[int]
+
+
+type Record = Claim | Commit | Intent | Seal | Rebase | Repair
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Intent | Seal | Rebase)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Commit | Intent | Seal | Rebase | Repair)
 
 
 def encode(record: Record, previous_checksum: int) -> bytes:
@@ -294,7 +331,23 @@ def checksum(frame: bytes) -> int:
     return int(_HEADER.unpack_from(frame)[2])
 
 
-def decode(data: bytes, previous_checksum: int, place: str) -> Iterator[tuple[Record, int, int]]:
+def last_checksum(data: bytes) -> int:
+    """Return the checksum of the last of some frames, which are only counted off; 0 where that does not come out."""
+    at, found = 0, 0
+    while at < len(data):
+        try:
+            end, found, _ = _frame(data, at, "")
+        except PartitionStopped:
+            return 0
+        at = end
+    return found
+
+
+class NotUnderstood(PartitionStopped):
+    """A record is whole, and of another version of the app."""
+
+
+def decode(data: bytes, previous_checksum: int | None, place: str, start: int = 0) -> Iterator[tuple[Record, int, int]]:
     """Read the frames of a segment.
 
     Parameters
@@ -302,8 +355,8 @@ def decode(data: bytes, previous_checksum: int, place: str) -> Iterator[tuple[Re
     data
         Bytes from the start of a frame on.
     previous_checksum
-        Of the frame before.
-    place
+        Of the frame before; None where that is not known, and the first frame is taken as it is.
+    place, start
         Where the bytes come from, for errors.
 
     Yields
@@ -317,32 +370,33 @@ def decode(data: bytes, previous_checksum: int, place: str) -> Iterator[tuple[Re
     Raises
     ------
     PartitionStopped
-        A frame is damaged, incomplete, out of place or of a newer format.
+        A frame is damaged, incomplete or out of place.
+    NotUnderstood
     """
     at = 0
     while at < len(data):
-        end, expected, payload = _frame(data, at, place)
-        if zlib.crc32(payload, previous_checksum) != expected:
-            raise PartitionStopped(f"{place}: the record at byte {at} is damaged or out of place (checksum)")
+        where = f"{place}: the record at byte {start + at}"
+        end, expected, payload = _frame(data, at, where)
+        if previous_checksum is not None and zlib.crc32(payload, previous_checksum) != expected:
+            raise PartitionStopped(f"{where} is damaged or out of place (checksum)")
         try:
             record = _decoder.decode(payload)
         except msgspec.DecodeError as error:
-            raise PartitionStopped(f"{place}: the record at byte {at} cannot be read: {error}") from error
+            raise NotUnderstood(f"{where} cannot be read: {error}") from error
         previous_checksum = expected
         at = end
         yield record, end, expected
 
 
-def _frame(data: bytes, at: int, place: str) -> tuple[int, int, memoryview]:
+def _frame(data: bytes, at: int, where: str) -> tuple[int, int, memoryview]:
     if len(data) - at < _HEADER.size:
-        raise PartitionStopped(f"{place}: the record at byte {at} is torn")
+        raise PartitionStopped(f"{where} is torn")
     magic, length, expected = _HEADER.unpack_from(data, at)
     if magic not in READABLE:
-        raise PartitionStopped(
-            f"{place}: no record of a format up to {MAGIC.decode()} at byte {at}: a newer version of the app wrote it "
-            "(deploy that one), or the segment is damaged"
-        )
+        if magic[:3] == MAGIC[:3] and magic > MAGIC:
+            raise NotUnderstood(f"{where} has a format above {MAGIC.decode()}: deploy the newer version that wrote it")
+        raise PartitionStopped(f"{where} is damaged: it begins with no format of ours")
     end = at + _HEADER.size + length
     if end > len(data):
-        raise PartitionStopped(f"{place}: the record at byte {at} is torn")
+        raise PartitionStopped(f"{where} is torn")
     return end, expected, memoryview(data)[at + _HEADER.size : end]

@@ -19,7 +19,7 @@ from twin_actors.messages import (
     open_forward,
 )
 from twin_actors.requests import AddressedRequest, decode_request
-from twin_actors.shard import Shard
+from twin_actors.shard import ERA, Shard
 from twin_actors.telling import Addressed, open_tell
 
 RENUMBERED = 10**15
@@ -189,9 +189,10 @@ def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) 
     if forward.number <= last:
         mail.count("forwards_repeated")
         return
-    if forward.number != last + 1 and forward.source in shard.open_channels and forward.source not in mail.channels:
-        mail.counts["forwards_lost"] = mail.counts.get("forwards_lost", 0) + forward.number - last - 1
-    elif forward.number != last + 1:
+    missing = forward.number - 1 - (last if forward.number // ERA == last // ERA else forward.number // ERA * ERA)
+    if missing and forward.source in shard.open_channels and forward.source not in mail.channels:
+        mail.counts["forwards_lost"] = mail.counts.get("forwards_lost", 0) + missing
+    elif missing:
         raise PartitionStopped(
             f"partition {shard.partition}: forwarded event {forward.number} of partition {forward.source} follows "
             f"{last}: events between them are missing"

@@ -11,10 +11,19 @@ from collections.abc import Iterable
 import msgspec
 
 from twin_actors.caution import Caution
-from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, Twin
+from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, Repair, Twin
 from twin_actors.outputs import SendForward
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
+
+ERA = 2**32
+"""Numbers of a channel between two repairs of its sender, more than it ever uses: the first of an era is taken whatever
+came before."""
+
+
+def next_era(number: int) -> int:
+    """Return the number before the first one of the next era of a channel."""
+    return (number // ERA + 1) * ERA
 
 
 class Shard(msgspec.Struct, kw_only=True):
@@ -51,6 +60,8 @@ class Shard(msgspec.Struct, kw_only=True):
         Other partitions whose next forward is taken whatever its number.
     renumbered : int
         How often the numbers of events have begun anew.
+    given_up : list of str
+        Segments and snapshots that a repair left behind.
     """
 
     partition: int
@@ -69,6 +80,7 @@ class Shard(msgspec.Struct, kw_only=True):
     caution: Caution = msgspec.field(default_factory=Caution)
     open_channels: list[int] = []
     renumbered: int = 0
+    given_up: list[str] = []
 
     def apply(self, record: Record) -> None:
         """Take over what a record of the journal says."""
@@ -86,6 +98,8 @@ class Shard(msgspec.Struct, kw_only=True):
             self.open_channels = record.open_channels
             self.renumbered += record.is_renumbered
             self._count(record.counts)
+        elif isinstance(record, Repair):
+            self._apply_repair(record)
 
     def _apply_commit(self, commit: Commit) -> None:
         self.caution.committed(commit, self._passed(commit))
@@ -121,6 +135,19 @@ class Shard(msgspec.Struct, kw_only=True):
         if after is None:
             return 0
         return 1 if before is None else after.sequence_number - before.sequence_number
+
+    def _apply_repair(self, repair: Repair) -> None:
+        self.epoch = repair.epoch
+        self.caution.moved()
+        self.given_up = [*self.given_up, *repair.given_up]
+        self.last_number += repair.jump
+        for twin in list(self.twins.values()):
+            version = twin.state_version + repair.jump
+            self.twins[twin.twin_id] = msgspec.structs.replace(twin, state_version=version)
+        for partition in repair.channels:
+            self.sent_channels[partition] = next_era(self.sent_channels.get(partition, 0))
+        self.open_channels = repair.channels
+        self._count({"repairs": 1})
 
     def _count(self, counts: dict[str, int]) -> None:
         totals = Counter(self.totals)

@@ -11,12 +11,12 @@ history/PARTITION                 the name of the last segment whose readings hi
 ================================  ============================================================================
 
 A segment is deleted when a published snapshot covers it and history has taken it, the oldest first: a crash leaves
-garbage at worst, never a hole.
+garbage at worst, never a hole. What a repair gave up stays.
 """
 
 import msgspec
 
-from twin_actors.commit import Seal, decode
+from twin_actors.commit import NotUnderstood, Seal, decode
 from twin_actors.errors import PartitionStopped, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
@@ -155,7 +155,7 @@ def decode_snapshot(data: bytes, name: str) -> Snapshot:
     except msgspec.DecodeError as error:
         raise PartitionStopped(f"snapshot {name} cannot be read: {error}") from error
     if not 1 <= snapshot.format <= SNAPSHOT_FORMAT:
-        raise PartitionStopped(
+        raise NotUnderstood(
             f"snapshot {name} has format {snapshot.format}, this app reads {SNAPSHOT_FORMAT} at most: deploy the "
             "version of the app that wrote it"
         )
@@ -171,7 +171,7 @@ async def follow(journal: Journal, shard: Shard, tail: Tail) -> None:
         start = tail.position
         tail.since_snapshot += len(data)
         sealed_by: Seal | None = None
-        for record, end, sum_ in decode(data, tail.checksum, tail.segment):
+        for record, end, sum_ in decode(data, tail.checksum, tail.segment, start):
             if sealed_by is not None:
                 raise PartitionStopped(f"{tail.segment}: a record follows the seal")
             shard.apply(record)
@@ -216,7 +216,7 @@ async def clear(journal: Journal, shard: Shard, tail: Tail, snapshot: str) -> No
     partition, epoch = shard.partition, snapshot_epoch(snapshot)
     for name in await journal.names(f"snapshots/{partition}/"):
         # A later owner may just have written one that its manifest will name.
-        if name != snapshot and snapshot_epoch(name) <= epoch:
+        if name != snapshot and snapshot_epoch(name) <= epoch and name not in shard.given_up:
             await journal.delete(name)
     here = segment_number(tail.segment)
     if here == 0:
@@ -226,5 +226,6 @@ async def clear(journal: Journal, shard: Shard, tail: Tail, snapshot: str) -> No
     for segment in sorted(sizes):
         number = segment_number(segment)
         # One without a record was made for a seal that another owner forestalled.
-        if number < here and (number <= in_history or not sizes[segment]):
+        is_done = number <= in_history or not sizes[segment]
+        if number < here and is_done and segment not in shard.given_up:
             await journal.delete(segment)

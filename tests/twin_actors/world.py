@@ -178,13 +178,16 @@ def heard_of(shard: Shard, twin_id: str) -> tuple[float, ...]:
     return msgspec.msgpack.decode(shard.twins[twin_id].state, type=Heard).serials
 
 
+ENDS = (
+    *("messages", "resent", "dead_letters", "forwarded", "ticks", "forwards_repeated", "replays_ignored", "lost"),
+    *("requests", "requests_repeated"),
+)
+"""What may become of an event."""
+
+
 def balance(shard: Shard) -> int:
     """Return how many events the counts of a shard account for."""
-    ends = (
-        *("messages", "resent", "dead_letters", "forwarded", "ticks", "forwards_repeated", "replays_ignored", "lost"),
-        *("requests", "requests_repeated"),
-    )
-    return sum(shard.totals.get(name, 0) for name in ends)
+    return sum(shard.totals.get(name, 0) for name in ENDS)
 
 
 def same(one: Shard, other: Shard) -> bool:
