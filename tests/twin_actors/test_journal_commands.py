@@ -16,6 +16,7 @@ from twin_actors.audit import ENDS, audit
 from twin_actors.commit import MAGIC, Claim, Commit, Record, checksum, encode
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, TwinfoldError
 from twin_actors.journals import Stored
+from twin_actors.journals.blob import BlobJournal
 from twin_actors.ownership import Limits
 from twin_actors.repair import examine, repair
 from twin_actors.snapshot import (
@@ -289,7 +290,7 @@ class TestRepair:
         damage(world)
         left = {path: bytes(data) for path, data in world.journal._segments.items()}
         plan, code, said = await operate(world, "journal", "repair", "0")
-        assert (plan["repair"], code, "--yes" in said[0]) == ("planned", 0, True)
+        assert (plan["repair"], code, "--yes" in said[0]) == ("planned", 2, True)
         assert {path: bytes(data) for path, data in world.journal._segments.items()} == left
         done, _, _ = await operate(world, "journal", "repair", "0", "--yes", "--reason", "a test")
         assert done["repair"] == "done"
@@ -481,6 +482,22 @@ class TestRepair:
         world.put(0, telemetry(FAR, 200))
         await world.deliver_all(runtime)
         assert 200 in world.heard(runtime, FAR)
+
+
+async def test_in_blob_storage(blob_journal: BlobJournal) -> None:
+    """The same, with what Azure answers."""
+    world = World(journal=blob_journal, known=(NEAR, FAR))
+    await fill(world)
+    assert await findings(world) == []
+    path = (await blob_journal.names("segments/0/"))[-2]
+    await blob_journal.delete(path)
+    assert "is missing" in (await findings(world))[0]
+    done, code, _ = await operate(world, "journal", "repair", "0", "--yes")
+    assert (done["repair"], code) == ("done", 0)
+    assert await findings(world) == []
+    runtime = world.runtime()
+    await runtime.deliver(0, world.events(0))
+    assert world.heard(runtime, NEAR) == list(range(12))
 
 
 class TestShow:

@@ -348,7 +348,7 @@ async def test_the_command_says_first_what_it_would_do(world: World) -> None:
     before = await world.journal.sizes("")
     rows, code, notes = await operate(world, "partition", "rebase", "--all")
     assert [(row["rebase"], row["lost"], row["next"]) for row in rows] == [("planned", 2, 2), ("planned", 0, 0)]
-    assert (code, await world.journal.sizes("")) == (0, before)
+    assert (code, await world.journal.sizes("")) == (2, before)
     assert "--yes" in notes[0]
     rows, code, _ = await operate(world, "partition", "rebase", "--all", "--yes", "--reason", "made again")
     assert ([row["rebase"] for row in rows], code) == (["done", "done"], 0)

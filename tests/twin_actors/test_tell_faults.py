@@ -15,6 +15,7 @@ from tests.twin_actors.faults import Fault, Fuse
 from tests.twin_actors.test_io_faults import Host, fold_all, whole_journal
 from tests.twin_actors.traveller import PARTITIONS, SLEEP, TYPES, check_channels, depart, expected, states, travellers
 from tests.twin_actors.world import START, World, balance, same
+from twin_actors.audit import audit
 from twin_actors.ownership import Limits
 
 LIMITS = Limits(segment_records=4, snapshot_bytes=1500)
@@ -133,6 +134,8 @@ async def settle(world: World) -> None:
         assert balance(shard) == len(world.events(shard.partition))
         assert same(await world.restored(shard.partition), shard)
         assert same(fold_all(shard.partition, await whole_journal(world, shard.partition)), shard)
+        found = await audit(world.journal, shard.partition)
+        assert not found.has_fault, found.findings
         assert not shard.outbox
         assert not any(twin.timers for twin in shard.twins.values())
         for other in shards:

@@ -9,7 +9,7 @@ from twin_actors.chain import Entry, Fault, read_all, take_stock
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.output import Result, Row, add_output, item, listing
 from twin_actors.commands.ports import Ports
-from twin_actors.commands.verbs import Nouns, add_consent, add_noun
+from twin_actors.commands.verbs import NOT_DONE, Nouns, add_consent, add_noun
 from twin_actors.commit import Claim, Commit, Intent, Rebase, Record, Repair, Seal
 from twin_actors.journals import partition_count
 from twin_actors.repair import LEAST_JUMP, Loss, examine, repair
@@ -131,8 +131,8 @@ async def repair_partition(ports: Ports, arguments: Namespace) -> Result:
     count = max(await partition_count(journal), hub.partition_count)
     report = _report(loss, hub.first_sequence_number, hub.last_sequence_number)
     if not arguments.yes:
-        ports.note("nothing is done: say --yes to do it")
-        return item({"partition": partition, "repair": "planned", **report})
+        ports.note("nothing was changed: say --yes to do it")
+        return item({"partition": partition, "repair": "planned", **report}, NOT_DONE)
     await repair(journal, ports.clock, loss, range(count), ports.caller, arguments.reason, uuid.uuid4().hex)
     return item({"partition": partition, "repair": "done", **report})
 

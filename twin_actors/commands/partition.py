@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError, Namespace
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.output import Result, Row, add_output, listing
 from twin_actors.commands.ports import Ports
-from twin_actors.commands.verbs import Nouns, add_consent, add_noun
+from twin_actors.commands.verbs import NOT_DONE, Nouns, add_consent, add_noun
 from twin_actors.errors import Fenced, PartitionStopped, Rejected
 from twin_actors.rebase import Move, Start, find, plan, rebase
 from twin_actors.snapshot import restore
@@ -89,9 +89,9 @@ async def rebase_partitions(ports: Ports, arguments: Namespace) -> Result:
             has_failed |= is_fault
             rows.append({"partition": partition, "rebase": "failed" if is_fault else "not needed", "error": str(error)})
     if not arguments.yes:
-        ports.note("nothing is done: say --yes to do it")
+        ports.note("nothing was changed: say --yes to do it")
     ports.note(CHECKPOINTS)
-    return dataclasses.replace(listing(rows), exit_code=int(has_failed))
+    return dataclasses.replace(listing(rows), exit_code=1 if has_failed else 0 if arguments.yes else NOT_DONE)
 
 
 async def _rebase_one(ports: Ports, arguments: Namespace, partition: int) -> Row:

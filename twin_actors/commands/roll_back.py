@@ -7,7 +7,7 @@ from typing import Any
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.output import Result, add_output, listing
 from twin_actors.commands.ports import Ports
-from twin_actors.commands.verbs import AddVerb
+from twin_actors.commands.verbs import NOT_DONE, AddVerb, add_consent
 from twin_actors.commit import Commit, Twin
 from twin_actors.errors import Fenced, Rejected
 from twin_actors.journals import read_partition_count
@@ -18,16 +18,13 @@ from twin_actors.snapshot import restore
 from twin_actors.sweep import SIGNAL_BYTES, SLICE_BYTES, TWIN_BYTES
 from twin_actors.twin import TwinType
 
-NOT_DONE = 2
-"""The exit code of what wants `--yes`."""
-
 
 def add(verb: AddVerb) -> ArgumentParser:
     """Add the verb to its noun."""
     command = verb("roll-back", "write all twins of a type as an earlier version of the app can read them", roll_back)
     command.add_argument("type", help="the twin type")
     command.add_argument("--to", type=int, required=True, metavar="LAYOUT", help="the state_version of that app")
-    command.add_argument("--yes", action="store_true", help="do it; without, only say what would be done")
+    add_consent(command)
     add_output(command)
     return command
 

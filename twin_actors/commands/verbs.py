@@ -20,6 +20,10 @@ class Nouns(Protocol):
 type AddVerb = Callable[[str, str, Run], ArgumentParser]
 
 
+NOT_DONE = 2
+"""The exit code of what wants `--yes`."""
+
+
 def add_consent(command: ArgumentParser) -> None:
     """Take the consent that a verb needs which cannot be undone; without it, the verb says what it would do."""
     command.add_argument("--yes", action="store_true", help="do it: without this it is only said what would be done")
