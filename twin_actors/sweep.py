@@ -33,6 +33,9 @@ OFFLINE_AFTER_SECONDS = 300.0
 SLICE_TWINS = 2_000
 """Twins looked at for one record."""
 
+SLICE_TIMERS = 512
+"""Timers whose turns are run for one record, about: what they put out is held in memory, and fits few records."""
+
 SLICE_BYTES = 1024 * 1024
 """How much of changed twins one record may write, so that it fits one append."""
 
@@ -141,8 +144,8 @@ def sweep(
     """
     twin_ids = next_to_sweep(shard, most_twins + 1)  # one more says whether the sweep goes on
     failures: list[str] = []
-    twins = [shard.twins[twin_id] for twin_id in twin_ids[:most_twins]]
-    fired = _fire(shard.partition, twins, types, now, failures)
+    twins, works = _due(shard, twin_ids[:most_twins], types, now)
+    fired = _fire(works, failures)
     looks = [_look(twin, fired.get(twin.twin_id), types, failures) for twin in twins]
     predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
@@ -166,18 +169,33 @@ def sweep(
     return Slice(changed, outputs, swept, len(failures), timers, timers_failed)
 
 
-def _fire(
-    partition: int, twins: Sequence[Twin], types: Mapping[str, TwinType[Any]], now: float, failures: list[str]
-) -> dict[str, Folded]:
-    """Run the turns of timers that are due, each twin's by time, then name; those set meanwhile wait."""
+def _due(
+    shard: Shard, twin_ids: Sequence[str], types: Mapping[str, TwinType[Any]], now: float
+) -> tuple[list[Twin], list[Work]]:
+    """Return the twins of a slice, which ends where many timers are due, and those of them whose timers are.
+
+    Each twin's are in order of time, then name.
+    """
+    twins: list[Twin] = []
     works: list[Work] = []
-    for twin in twins:
+    count = 0
+    for twin_id in twin_ids:
+        twin = shard.twins[twin_id]
+        twins.append(twin)
         if twin.timers:
             time = twin.event_time(now)
             due = sorted((at, name) for name, at in twin.timers.items() if at <= time)
             messages = [DueTimer(message=TimerDue(name, at), hub_time=now) for at, name in due]
             if messages:
-                works.append(Work(partition, twin, types[twin.type_name], messages, ()))
+                works.append(Work(shard.partition, twin, types[twin.type_name], messages, ()))
+            count += len(messages)
+            if count >= SLICE_TIMERS:
+                break
+    return twins, works
+
+
+def _fire(works: Sequence[Work], failures: list[str]) -> dict[str, Folded]:
+    """Run the turns of timers that are due; those set meanwhile wait for the next sweep."""
     fired: dict[str, Folded] = {}
     for folded in run(works):
         if folded.timers:
