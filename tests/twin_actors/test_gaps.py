@@ -9,12 +9,15 @@ import pytest_asyncio
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
 from local_emulator.event_hubs import EventHubs, HubEvent, HubSpec
-from tests.twin_actors.world import telemetry, twin_at
-from twin_actors.errors import Unavailable
+from tests.twin_actors.world import FakeClock, telemetry, twin_at
+from twin_actors.errors import Rejected, Unavailable
 from twin_actors.gaps import GapReader
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.gaps.memory import CHUNK, MemoryMailbox
+from twin_actors.journals import PARTITION_COUNT
+from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import Event
+from twin_actors.rebase import find
 from twin_actors.sinks.mailbox import EventHubSender
 
 GROUP = "gaps"
@@ -174,6 +177,23 @@ async def test_a_recreated_hub_is_another_one(event_hubs: EventHubs) -> None:
         await reader.describe(0)
     event_hubs.create_hub(HubSpec("again", 1, (GROUP,)))
     assert (await reader.describe(0)).hub != before
+
+
+async def test_a_rebase_finds_its_place(hub: Hub) -> None:
+    """At both ends and in between, with the time of the event before; in an empty partition, at its beginning."""
+    journal, clock = MemoryJournal(), FakeClock()
+    await journal.write(PARTITION_COUNT, b"16")
+    empty = await find(journal, hub.reader, clock, hub.partition, None)
+    assert (empty.state.last_sequence_number, empty.time, empty.sources) == (-1, 0.0, list(range(16)))
+    await hub.fill(4)
+    times = [event.enqueued_time for event in await hub.reader.read(hub.partition, 0, 3)]
+    for start, first, time in (("earliest", 0, times[0]), (2, 2, times[1]), ("latest", 4, times[3])):
+        place = await find(journal, hub.reader, clock, hub.partition, start)
+        assert (place.first, place.time) == (first, time)
+    with pytest.raises(Rejected, match="beyond"):
+        await find(journal, hub.reader, clock, hub.partition, 5)
+    hub.expire(4)
+    assert (await find(journal, hub.reader, clock, hub.partition, "earliest")).first == 4
 
 
 async def test_the_sender_keeps_order_beyond_a_batch(event_hubs: EventHubs) -> None:

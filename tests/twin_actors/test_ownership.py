@@ -10,7 +10,7 @@ from twin_actors.commit import Claim, Commit, Seal, checksum, encode
 from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.journals import Stored
 from twin_actors.journals.memory import MemoryJournal
-from twin_actors.ownership import CLAIM_ATTEMPTS, LIMITS, REISSUES, Limits, Owner
+from twin_actors.ownership import CLAIM_ATTEMPTS, LIMITS, REISSUES, Limits, Owner, RecordTooLarge
 from twin_actors.snapshot import SNAPSHOT_FORMAT, manifest_path, restore, segment_path
 from twin_actors.watermark import Watermark
 
@@ -308,3 +308,109 @@ async def test_a_first_segment_that_is_gone_is_damage() -> None:
     await journal.create_segment(segment_path(0, 1, 1))
     with pytest.raises(PartitionStopped, match="is missing"):
         await restore(journal, 0)
+
+
+class TestSegments:
+    """The chain has one end, whoever believes to be there."""
+
+    async def test_two_owners_that_roll_at_once_leave_one_chain(self, journal: Journal) -> None:
+        """The late one has made its segment already: nothing leads to it, and it is deleted in time."""
+        limits = Limits(segment_records=2)
+        late = await own(journal, "a", limits)
+        await late.append(commit(late, 1))
+        shard, tail, tag = await restore(journal, 0)
+        newer = Owner(journal, FakeClock(), shard, tail, tag, "b", limits)
+        newer.epoch = 2
+        made = journal.create_segment
+
+        async def overtaken(path: str) -> bool:
+            del journal.create_segment
+            answer = await made(path)
+            await newer.append(Claim(newer.next_append_id(), 2, "b", 0))
+            return answer
+
+        journal.create_segment = overtaken
+        with pytest.raises(Fenced):
+            await late.append(commit(late, 2))
+        orphan = segment_path(0, 1, 1)
+        assert await journal.read_segment(orphan, 0) == b""
+        shard, tail, _ = await restore(journal, 0)
+        assert same(shard, newer.shard)
+        assert tail.segment == segment_path(0, 1, 2)
+        for number in range(2, 6):
+            await newer.append(commit(newer, number))
+        await newer.publish_snapshot()
+        assert orphan not in await journal.names("segments/0/")
+
+    async def test_an_append_after_a_roll_goes_to_the_new_segment_only(self, journal: Journal) -> None:
+        """Who still believes in the old one is fenced by the seal."""
+        owner = await own(journal, "a", Limits(segment_records=2))
+        stale = Owner(journal, FakeClock(), *await restore(journal, 0), "a")
+        stale.epoch = owner.epoch
+        for number in range(3):
+            await owner.append(commit(owner, number))
+        sizes = await journal.sizes("segments/0/")
+        with pytest.raises(Fenced):
+            await stale.append(commit(stale, 9))
+        assert await journal.sizes("segments/0/") == sizes
+
+    @pytest.mark.parametrize("as_long", [True, False])
+    async def test_a_segment_deleted_and_made_again_is_no_journal(self, journal: Journal, *, as_long: bool) -> None:
+        """However long it is: an append is refused by its place, or a restore finds that checksums do not follow."""
+        owner = await own(journal, "a")
+        await owner.append(commit(owner, 1))
+        path = segment_path(0, 0, 0)
+        length = len(await journal.read_segment(path, 0))
+        await journal.delete(path)
+        await journal.create_segment(path)
+        other = encode(Claim("x-1", 7, "x" * (length - 200), 0), 0)
+        await journal.append(path, 0, other.ljust(length, b"\0")[:length] if as_long else other[:-1])
+        if as_long:
+            await owner.append(commit(owner, 2))
+        else:
+            with pytest.raises(Fenced):
+                await owner.append(commit(owner, 2))
+        with pytest.raises(PartitionStopped):
+            await restore(journal, 0)
+
+    async def test_a_record_too_large_is_refused_before_anything_is_sent(self, journal: Journal) -> None:
+        """The owner goes on with a smaller one."""
+        owner = await own(journal, "a", Limits(frame_bytes=300))
+        before = journal.appends
+        large = Commit(append_id="a-9", epoch=owner.epoch, watermark=None, letters=[("0-1", "x" * 400)])
+        with pytest.raises(RecordTooLarge):
+            await owner.append(large)
+        assert journal.appends == before
+        await owner.append(commit(owner, 1))
+        assert same((await restore(journal, 0))[0], owner.shard)
+
+    async def test_a_snapshot_goes_only_when_the_manifest_names_another(self, journal: Journal) -> None:
+        """At the time of its deletion."""
+        owner = await own(journal, "a")
+        named: list[bytes] = []
+        delete = journal.delete
+
+        async def watch(path: str) -> None:
+            named.append((await journal.read(manifest_path(0))).data)
+            assert path.encode() != named[-1]
+            await delete(path)
+
+        journal.delete = watch
+        for number in range(3):
+            await owner.append(commit(owner, number))
+            await owner.publish_snapshot()
+        assert len(named) == 2
+
+    async def test_a_restore_follows_names_and_never_lists(self, journal: Journal) -> None:
+        """A list may be late, or long: what counts is what the manifest and the seals say."""
+        owner = await own(journal, "a", Limits(segment_records=2))
+        for number in range(9):
+            await owner.append(commit(owner, number))
+            if number == 4:
+                await owner.publish_snapshot()
+
+        async def unlisted(prefix: str) -> list[str]:
+            raise AssertionError(prefix)
+
+        journal.names = unlisted
+        assert same((await restore(journal, 0))[0], owner.shard)
