@@ -14,8 +14,10 @@ from twin_actors.documents import OperationStatus
 from twin_actors.errors import Unavailable
 from twin_actors.fold import tells
 from twin_actors.gaps import GapReader
+from twin_actors.introduction import GRAPH_UNAVAILABLE
 from twin_actors.journals import Journal
 from twin_actors.maintenance import put_operation, without_effect
+from twin_actors.messages import KIND, LETTER, Kind
 from twin_actors.metrics import LAG, OUTBOX, PARKED, PROJECTION_LAG, THROTTLED, Metrics
 from twin_actors.outbox import Receivers, deliver, numbered
 from twin_actors.outputs import PutDocument, SendCommand
@@ -52,6 +54,9 @@ MAX_OUTBOX = 10_000
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 """How long a receiver that does not answer is left alone."""
+
+MOST_REPLAYS = 64
+"""Dead letters replayed at one tick because the graph answers again."""
 
 KNOWN_DONE = 5_000
 """How many deliveries one record may confirm."""
@@ -114,6 +119,8 @@ class Active(msgspec.Struct):
         Of the newest tick that has not been followed by a sweep; 0 for none.
     heard_at : float
         When anything last came for it, on the clock that never jumps.
+    asked_again : set of str
+        Dead letters that were replayed because the graph answers again.
     """
 
     owner: Owner
@@ -131,6 +138,7 @@ class Active(msgspec.Struct):
     tick_time: float = 0.0
 
     heard_at: float = 0.0
+    asked_again: set[str] = set()
 
     @property
     def shard(self) -> Shard:
@@ -235,6 +243,8 @@ class Active(msgspec.Struct):
         is_lagging = self.ports.clock.now() - self.shard.watermark.enqueued_time > LAG_SECONDS
         budget = LAGGING_DELIVERY_SECONDS if is_lagging else DELIVERY_SECONDS
         self.shown.update(await self.projection.show(self.shard, budget, self.shown))
+        if self.projection.met:
+            await self._meet()
         held_back = self.projection.held_back_seconds(self.shard, self.shown)
         if held_back and not is_lagging:
             # The graph takes ten updates a second of a twin. Nothing may come after this batch, and its values
@@ -247,6 +257,36 @@ class Active(msgspec.Struct):
                 await self.owner.publish_snapshot()
             except Unavailable as error:
                 log.warning("partition %d: no snapshot now: %s", self.shard.partition, error)
+
+    async def _meet(self) -> None:
+        """Commit that the graph has been asked about twins: their versions go on from what it shows."""
+        met, self.projection.met = self.projection.met, {}
+        twins = [
+            msgspec.structs.replace(twin, is_unmet=False, state_version=max(twin.state_version, version) + 1)
+            for twin_id, version in met.items()
+            if (twin := self.shard.twins.get(twin_id)) is not None
+        ]
+        await self.commit(Commit(append_id="", epoch=0, watermark=self.shard.watermark, twins=twins))
+
+    async def retry_letters(self) -> None:
+        """Replay what is a dead letter because the graph was away, once it answers: some at each tick."""
+        letters = self.shard.letters
+        waiting = [
+            letter_id
+            for letter_id, reason in letters.items()
+            if reason == GRAPH_UNAVAILABLE and letter_id not in self.asked_again
+        ][:MOST_REPLAYS]
+        if not waiting or not await self.projection.is_answered():
+            return
+        await self._confirm()
+        try:
+            await self.ports.sender.send(
+                self.shard.partition, [(b"{}", {KIND: Kind.REPLAY.value, LETTER: letter_id}) for letter_id in waiting]
+            )
+        except Unavailable as error:
+            log.warning("partition %d: dead letters are not replayed now: %s", self.shard.partition, error)
+            return
+        self.asked_again = {letter_id for letter_id in self.asked_again if letter_id in letters} | set(waiting)
 
     def tell_metrics(self) -> None:
         """Say how it stands after a batch."""

@@ -72,6 +72,8 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         Those that its turns have set: name → event time at which it is due.
     last_told_time : float
         When the mailbox took the newest message of another twin.
+    is_unmet : bool
+        Whether the graph was away when its device announced it, and has not been asked about it since.
     """
 
     twin_id: str
@@ -90,6 +92,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     maintenance: Maintenance = Maintenance()
     timers: dict[str, float] = {}
     last_told_time: float = 0.0
+    is_unmet: bool = False
 
     def event_time(self, now: float) -> float:
         """Return its event time at a time of the cloud: it goes on while nothing is heard, by the cloud's clock."""

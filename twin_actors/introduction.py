@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from twin_actors.clock import Clock
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected, Unavailable
@@ -20,6 +22,9 @@ PATIENCE_SECONDS = 5.0
 """How long one batch waits for a graph that asks for patience or does not answer."""
 
 FIRST_PAUSE_SECONDS = 0.25
+
+GRAPH_UNAVAILABLE = "graph_unavailable"
+"""Why a message for an unknown twin is a dead letter until the graph answers."""
 
 
 async def introduce(
@@ -46,13 +51,18 @@ async def introduce(
         announced = next((envelope.event.model for envelope in envelopes if envelope.event.model), None)
         async with limit:
             try:
-                shown = await _read(twin_id, graph, clock, deadline)
+                shown = await _read(twin_id, graph, clock, 0.0 if announced in by_model else deadline)
             except Refused as error:
                 return Rejected("graph_refuses", f"the graph has no twin {twin_id}: {error}")
             except Unavailable as error:
+                if announced in by_model:
+                    # What the graph says of it is asked when it is to be shown there.
+                    return msgspec.structs.replace(
+                        new_twin(twin_id, by_model[announced], is_announced=True), is_unmet=True
+                    )
                 return Rejected(
-                    "graph_unavailable",
-                    f"whether there is a twin {twin_id} could not be found out ({error}); replay this later",
+                    GRAPH_UNAVAILABLE,
+                    f"whether there is a twin {twin_id} could not be found out ({error}); it is replayed once it can",
                 )
         return _newcomer(twin_id, announced, shown, by_model)
 

@@ -64,6 +64,7 @@ class Projection:
         self, graph: Graph, clock: Clock, types: Mapping[str, TwinType[Any]], patches_per_second: float
     ) -> None:
         self.parked: dict[str, str] = {}
+        self.met: dict[str, int] = {}
         self.throttled = 0
         self._graph = graph
         self._clock = clock
@@ -105,6 +106,16 @@ class Projection:
             outcomes = await asyncio.gather(*(self._show(twin) for twin in group))
             shown += [(twin.twin_id, twin.state_version) for twin, done in zip(group, outcomes, strict=True) if done]
         return shown
+
+    async def is_answered(self) -> bool:
+        """Whether the graph answers: that there is no such twin is an answer too."""
+        try:
+            await self._graph.read("twinfold-does-the-graph-answer")
+        except Unavailable:
+            return False
+        except (Absent, Refused):
+            pass
+        return True
 
     def lag_seconds(self, shard: Shard, already: Mapping[str, int]) -> float:
         """Return how long a twin has been owed to the graph, the longest; parked ones do not count.
@@ -185,6 +196,9 @@ class Projection:
             try:
                 known = await self._graph.read(twin_id)
             except Absent:
+                if twin.is_unmet:
+                    self.met[twin_id] = 0
+                    return False
                 if not twin.is_announced:
                     raise
                 present = {name: value for name, value in wanted.items() if value is not None}
@@ -193,6 +207,9 @@ class Projection:
                 return True
             if known.model != model:
                 raise Refused(f"twin {twin_id} has model {known.model} in the graph, not {model}")
+            if twin.is_unmet:
+                self.met[twin_id] = max(known.state_version, 0)
+                return False
             if known.state_version >= twin.state_version:
                 return True  # another owner has shown this or more
         changes = {name: value for name, value in wanted.items() if known.properties.get(name) != value}

@@ -106,6 +106,7 @@ class Runtime:
         await intake.take(active, events)
         if active.tick_time:
             await active.sweep()
+            await active.retry_letters()
         await active.send()
         active.tell_metrics()
         assert active.shard.watermark is not None
