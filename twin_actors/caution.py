@@ -116,6 +116,8 @@ class Caution(msgspec.Struct):
         if commit.left_out:
             self.left_out += commit.left_out
             self.twin = None
+        if commit.readmitted:
+            self.left_out = [twin_id for twin_id in self.left_out if twin_id not in commit.readmitted]
         if commit.swept is not None:
             self.twin = None
             self.twins = max(0, self.twins - 1) if commit.swept else 0

@@ -234,6 +234,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
         What this commit adds to the partition's totals.
     left_out : list of str
         Twins that kill whoever sweeps them: no sweep looks at them any more.
+    readmitted : list of str
+        Of these, those that an operator gives another try.
     """
 
     append_id: str
@@ -250,6 +252,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     swept: str | None = None
     counts: dict[str, int] = {}
     left_out: list[str] = []
+    readmitted: list[str] = []
 
 
 class Rebase(msgspec.Struct, frozen=True, tag="rebase", kw_only=True):

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from tests.twin_actors.kettle import kettles, reading, tick
 from tests.twin_actors.test_io_faults import own, whole_journal
 from tests.twin_actors.world import PROBE_TYPE, TYPES, World, balance, heard_of, same, telemetry, twin_at
 from twin_actors.caution import CAREFUL_EVENTS, MOST_ATTEMPTS, SILENT_OWNERS, Caution
+from twin_actors.commands.partition import sweep_again
 from twin_actors.commit import Claim, Commit, Intent
 from twin_actors.errors import TwinfoldError
 from twin_actors.messages import LETTER, Event, Kind
@@ -191,6 +193,21 @@ class TestSweeps:
         world.put(0, reading("kettle-2", 200, temperature=30.0, scale=POISON))
         await worker.deliver(0, world.events(0))
         assert shard.twins["kettle-2"].reading_count == 2
+
+        class Given:  # what the command is given, and nothing else
+            clock = world.clock
+
+            def journal(self) -> Any:
+                return world.journal
+
+        again = (await sweep_again(cast("Any", Given()), Namespace(partition=0))).rows
+        assert [row["twin"] for row in again] == ["kettle-2"]
+        mended = world.runtime(kettle.TYPES)
+        world.put(0, tick())
+        await mended.deliver(0, world.events(0))
+        healed = mended.shard(0)
+        assert healed is not None
+        assert (healed.caution.left_out, healed.twins["kettle-2"].maintenance.prediction is not None) == ([], True)
 
     async def test_processes_that_end_between_ticks_blame_no_twin(self) -> None:
         """Nor does the shard become careful."""

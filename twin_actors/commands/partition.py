@@ -8,7 +8,9 @@ from twin_actors.commands.errors import NotFound
 from twin_actors.commands.output import Result, Row, add_output, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.verbs import NOT_DONE, Nouns, add_consent, add_noun
+from twin_actors.commit import Commit
 from twin_actors.errors import Fenced, PartitionStopped, Rejected
+from twin_actors.ownership import Owner
 from twin_actors.rebase import Move, Start, find, plan, rebase
 from twin_actors.snapshot import restore
 from twin_actors.stops import read_stop
@@ -33,6 +35,9 @@ def add(nouns: Nouns) -> None:
     )
     command.add_argument("--reason", default="", help="why, for the journal")
     add_consent(command)
+    add_output(command)
+    command = verb("sweep-again", "give twins that killed whoever swept them another try", sweep_again)
+    command.add_argument("partition", type=int, help="its number")
     add_output(command)
 
 
@@ -101,6 +106,22 @@ async def _rebase_one(ports: Ports, arguments: Namespace, partition: int) -> Row
         return _row(await plan(journal, partition, to), "planned")
     done = await rebase(journal, ports.clock, partition, to, ports.caller, arguments.reason, uuid.uuid4().hex)
     return _row(done, "done")
+
+
+async def sweep_again(ports: Ports, arguments: Namespace) -> Result:
+    """Let sweeps look at twins again that they leave out: the code is mended that they died of."""
+    journal, partition = ports.journal(), arguments.partition
+    restored = await restore(journal, partition)
+    left_out = list(restored[0].caution.left_out)
+    if not left_out:
+        raise NotFound(f"sweeps of partition {partition} leave no twin out")
+    owner = await Owner.claim(journal, ports.clock, restored, uuid.uuid4().hex)
+    await owner.append(
+        Commit(
+            append_id=owner.next_append_id(), epoch=owner.epoch, watermark=owner.shard.watermark, readmitted=left_out
+        )
+    )
+    return listing([{"twin": twin_id, "sweeps": "look at it again"} for twin_id in left_out])
 
 
 def _row(move: Move, what: str) -> Row:
