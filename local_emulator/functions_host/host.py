@@ -33,6 +33,8 @@ class Pace:
     ownership_expiry: float = 10.0
     start_limit: float = 60.0
     stop_limit: float = 10.0
+    longest_pause: float = 4.0
+    """Before a worker that keeps dying is started again."""
 
 
 class FunctionsHost:
@@ -128,7 +130,7 @@ class FunctionsHost:
         called = [item.name for item in self.functions if isinstance(item.trigger, HttpTrigger)]
         self.keys = ensure_keys(self.key_file, called)
         for group in dict.fromkeys(function.group for function in self.functions):
-            self._groups[group] = GroupSupervisor(group, launcher)
+            self._groups[group] = GroupSupervisor(group, launcher, self._pace.longest_pause)
         await self._wait_until_ready()
         front = Front(self.functions, self._routes, self.keys, self._groups, host_id)
         self._runner = web.AppRunner(front.application, access_log=None, shutdown_timeout=self._pace.stop_limit)

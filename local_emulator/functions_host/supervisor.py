@@ -36,7 +36,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOOTSTRAP = (
     "import sys; sys.path.append(sys.argv[1]); from local_emulator.functions_host.worker import main; main(sys.argv[2])"
 )
-_FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_AFTER = 0.5, 4.0, 5.0
+_FIRST_PAUSE, _HEALTHY_AFTER = 0.5, 5.0
 _EXIT_SECONDS = 10.0
 _CHUNK = 65536
 
@@ -189,13 +189,15 @@ def _describe(code: int) -> str:
 class GroupSupervisor:
     """Keeps one group's worker running.
 
-    ``ready`` resolves when the first worker runs, or fails with what kept it from running.
+    ``ready`` resolves when the first worker runs, or fails with what kept it from running. A worker that keeps dying
+    is started again after a pause that doubles up to the longest one.
     """
 
-    def __init__(self, group: str, launcher: Launcher) -> None:
+    def __init__(self, group: str, launcher: Launcher, longest_pause: float) -> None:
         self.group = group
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._launcher = launcher
+        self._longest_pause = longest_pause
         self._worker: _Worker | None = None
         self._serving = False
         self._stopping = False
@@ -262,7 +264,7 @@ class GroupSupervisor:
                 pause = _FIRST_PAUSE
             self._launcher.write_line(f"[{self.group}] worker {_describe(code)}: restart in {pause:.1f} s")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, self._longest_pause)
 
     async def _listen(self, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:

@@ -15,12 +15,16 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 @dataclass
 class Trap:
-    """Springs once, at the first request it matches.
+    """Springs once, at the first request it matches, or a later one.
 
     Attributes
     ----------
     matches
         Whether it is this request.
+    skip
+        So many that match pass before.
+    is_lost
+        Whether it never reaches the service.
     before
         Done before the request is passed on; it may wait.
     after
@@ -30,12 +34,27 @@ class Trap:
     matches: Callable[[web.Request], bool]
     before: Callable[[], Awaitable[None]] | None = None
     after: Callable[[], None] | None = None
+    skip: int = 0
+    is_lost: bool = False
     is_sprung: bool = False
+
+    def springs(self, request: web.Request) -> bool:
+        """Whether this request is the one."""
+        if self.is_sprung or not self.matches(request):
+            return False
+        self.skip -= 1
+        self.is_sprung = self.skip < 0
+        return self.is_sprung
 
 
 def is_append(request: web.Request) -> bool:
     """Whether a request appends to a journal."""
     return request.method == "PUT" and "comp=appendblock" in request.query_string and "/segments/" in request.path
+
+
+def writes(request: web.Request) -> bool:
+    """Whether a request changes anything."""
+    return request.method in {"PUT", "DELETE"}
 
 
 def orders_work(request: web.Request) -> bool:
@@ -78,11 +97,11 @@ class StorageProxy:
 
     async def _pass(self, request: web.Request) -> web.Response:
         request[BODY] = await request.read()
-        trap = next((one for one in self.traps if not one.is_sprung and one.matches(request)), None)
-        if trap is not None:
-            trap.is_sprung = True
-            if trap.before is not None:
-                await trap.before()
+        trap = next((one for one in self.traps if one.springs(request)), None)
+        if trap is not None and trap.before is not None:
+            await trap.before()
+        if trap is not None and trap.is_lost:
+            return _hung_up(request)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
         async with self._session.request(
             request.method,
@@ -95,6 +114,12 @@ class StorageProxy:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
         if trap is not None and trap.after is not None:
             trap.after()
-            assert request.transport is not None
-            request.transport.abort()
+            return _hung_up(request)
         return web.Response(status=answer.status, headers=kept, body=body)
+
+
+def _hung_up(request: web.Request) -> web.Response:
+    """Cut the connection; what is returned reaches nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
