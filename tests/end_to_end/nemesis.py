@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 from local_emulator.functions_host import FunctionsHost
-from tests.end_to_end.stack import Stack, eventually
+from tests.end_to_end.stack import RESTORE_PAUSE, Stack, eventually
 from tests.end_to_end.storage_proxy import StorageProxy, Trap, is_append, writes
 
 EXPIRY = 2.0
@@ -133,7 +133,7 @@ class Nemesis:
         other = await hosts.enter_async_context(self.host())
         for _ in range(kills):
             await self.kill(other)
-        await eventually(lambda: self._taken_over(epochs), WAIT)
+        await eventually(lambda: self._taken_over(epochs), WAIT, pause=RESTORE_PAUSE)
         go_on()
         await eventually(lambda: self._stack.log.getvalue().count("fenced: ") > fenced, WAIT)
         self.done["pauses"] += 1

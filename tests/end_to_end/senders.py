@@ -20,7 +20,7 @@ from twin_actors.messages import KIND, TWIN, Kind
 
 READING = json.dumps({"flow": 80.0, "dischargePressure": 350.0}).encode()
 GARBAGE = b"{broken"
-RATE = 60
+RATE = 30
 """Messages a second of each sender; a dead letter among every twenty."""
 
 

@@ -37,6 +37,8 @@ REPOSITORY = Path(__file__).parents[2]
 PARTITIONS = 4
 PUMP = "dtmi:twinfold:Pump;1"
 SECONDS_BETWEEN_TICKS = 1.0
+RESTORE_PAUSE = 0.3
+"""Between two looks into the journals, which cost the workers' processor too."""
 MAILBOX = HubSpec("mailbox", PARTITIONS, ("functions", "gaps"))
 
 
@@ -183,7 +185,7 @@ class Stack:
             return None
 
         try:
-            return await eventually(look, seconds)
+            return await eventually(look, seconds, pause=RESTORE_PAUSE)
         except TimeoutError:
             owed = [list(shard.outbox.values())[:3] for shard in await self.shards()]
             reason = f"not settled within {seconds} s; outboxes: {owed}; the host's log:\n{self.log.getvalue()}"
@@ -218,7 +220,7 @@ class Ticker:
         self._last = time.monotonic()
 
 
-async def eventually[T](look: Callable[[], object], seconds: float = 30) -> T:
+async def eventually[T](look: Callable[[], object], seconds: float = 30, *, pause: float = 0.1) -> T:
     """Look again until there is something to see: other processes do the work."""
     async with asyncio.timeout(seconds):
         while True:
@@ -227,7 +229,7 @@ async def eventually[T](look: Callable[[], object], seconds: float = 30) -> T:
                 seen = await seen
             if seen:
                 return seen
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause)
 
 
 def copy_app(folder: Path) -> None:
