@@ -1,6 +1,7 @@
 """Workers, hosts and the hub are killed, paused and cut off in mid-stream; what is left is judged."""
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.budget import Budget
 from tests.end_to_end.evidence import at_rest, check, watch_graph
 from tests.end_to_end.history import History
 from tests.end_to_end.hub_process import HubProcess
@@ -83,6 +85,7 @@ async def survive_the_hub(folder: Path, seed: int, *, rounds: int) -> Counter[st
                 await nemesis.kill(host)
         await at_rest(stack, nemesis.host)
         await check(stack, notes.sent)
+        gc.collect()  # the connections that the SDK has forgotten, as long as their loop runs
         unknown = sum(not sent.is_acknowledged for sent in notes.sent)
         return nemesis.done + Counter({"messages": len(notes.sent), "not acknowledged": unknown})
 
@@ -109,3 +112,26 @@ async def test_event_hubs_is_killed(tmp_path: Path) -> None:
     """What it acknowledged is folded once; what it did not may be lost."""
     done = await survive_the_hub(tmp_path, 1, rounds=1)
     assert done["hubs killed"] == 1
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+async def test_many_kills_cuts_and_pauses(tmp_path: Path, budget: Budget) -> None:
+    """At other moments with each seed."""
+
+    async def play(seed: int) -> Counter[str]:
+        return await survive(tmp_path / str(seed), seed, rounds=2, kills=4)
+
+    await budget.spend(play)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+async def test_event_hubs_is_killed_many_times(tmp_path: Path, budget: Budget) -> None:
+    """At other moments with each seed."""
+
+    async def play(seed: int) -> Counter[str]:
+        return await survive_the_hub(tmp_path / str(seed), seed, rounds=4)
+
+    await budget.spend(play)

@@ -8,6 +8,7 @@ segments of a few records.
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 from azure.storage.blob.aio import ContainerClient
 
+from tests.budget import Budget
 from tests.twin_actors.faults import Fault, Fuse, Killed
 from tests.twin_actors.world import PROBE, TYPES, World, balance, heard_of, same, telemetry, twin_at
 from twin_actors.audit import audit
@@ -151,8 +153,25 @@ async def test_no_single_fault_breaks_a_promise(fault: Fault) -> None:
 
 async def test_no_two_faults_break_a_promise() -> None:
     """A sample of all pairs, the second soon after the first: retries and restores fail too."""
-    seeded = random.Random(4711)
-    for _ in range(500):
+    await play_pairs(4711, 500)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+async def test_no_two_faults_of_many_break_a_promise(budget: Budget) -> None:
+    """Another sample with each seed."""
+
+    async def play_some(seed: int) -> Counter[str]:
+        await play_pairs(seed, 500)
+        return Counter(pairs=500)
+
+    await budget.spend(play_some)
+
+
+async def play_pairs(seed: int, count: int) -> None:
+    """Play pairs of faults."""
+    seeded = random.Random(seed)
+    for _ in range(count):
         first = seeded.randint(1, len(CALLS))
         await play({first: seeded.choice(list(Fault)), first + seeded.randint(1, 8): seeded.choice(list(Fault))})
 

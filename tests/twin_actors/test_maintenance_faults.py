@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
+from tests.budget import Budget
 from tests.twin_actors.faults import Fault, Fuse, Killed
 from tests.twin_actors.kettle import TYPES, alerts, asked, documents, kettles, operations, reading, tick, work_orders
 from tests.twin_actors.world import START, World, balance, same
@@ -135,8 +136,25 @@ async def test_no_single_fault_breaks_a_promise(fault: Fault) -> None:
 
 async def test_no_two_faults_break_a_promise() -> None:
     """A sample of all pairs, the second soon after the first."""
-    seeded = random.Random(42)
-    for _ in range(400):
+    await play_pairs(42, 400)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+async def test_no_two_faults_of_many_break_a_promise(budget: Budget) -> None:
+    """Another sample with each seed."""
+
+    async def play_some(seed: int) -> Counter[str]:
+        await play_pairs(seed, 400)
+        return Counter(pairs=400)
+
+    await budget.spend(play_some)
+
+
+async def play_pairs(seed: int, count: int) -> None:
+    """Play pairs of faults."""
+    seeded = random.Random(seed)
+    for _ in range(count):
         first = seeded.randint(1, len(CALLS))
         await play({first: seeded.choice(list(Fault)), first + seeded.randint(1, 8): seeded.choice(list(Fault))})
 
