@@ -21,9 +21,9 @@ from twin_actors.documents import Collection, Document
 from twin_actors.gaps.event_hubs import EventHubGapReader
 from twin_actors.journals import Journal
 from twin_actors.messages import KIND, Event, Kind
-from twin_actors.ownership import segment_path
 from twin_actors.shard import Shard
 from twin_actors.sinks.documents import TableDocuments
+from twin_actors.snapshot import segment_path
 
 WATCH = """
 CREATE TABLE written (number INTEGER PRIMARY KEY, twin TEXT NOT NULL, document BLOB NOT NULL);

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from tests.end_to_end.history import History, Violation, Written
-from twin_actors.commit import Commit, Record, SendForward
+from twin_actors.commit import Commit, Record
 from twin_actors.documents import Collection, Document
 from twin_actors.messages import KIND, Kind, open_forward
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
+from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
 from twin_actors.sinks.work_orders import canonical_json
 
 

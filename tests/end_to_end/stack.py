@@ -177,8 +177,9 @@ class Stack:
         """
 
         async def look() -> list[Shard] | None:
+            last = await self.last_sequence_numbers()  # asked first: a tick that comes in between needs no wait
             shards = await self.shards()
-            if self.is_settled(shards, await self.last_sequence_numbers()):
+            if self.is_settled(shards, last):
                 return shards
             if ticker is not None:
                 await ticker.fire()

@@ -9,10 +9,10 @@ import pytest
 from tests.end_to_end.history import History, Sent, Written
 from tests.end_to_end.judge import judge
 from tests.twin_actors.world import twin_at
-from twin_actors.commit import Accepted, Claim, Commit, DeadLetter, KeepLetter, Record, SendForward, Twin
+from twin_actors.commit import Accepted, Claim, Commit, DeadLetter, KeepLetter, Record, Twin
 from twin_actors.documents import Collection, Document, Operation, OperationStatus, Reason, WorkOrder
 from twin_actors.messages import KIND, Event, Forward, Kind
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand
+from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
 from twin_actors.shard import Shard
 from twin_actors.sinks import DeviceCommand
 from twin_actors.sinks.work_orders import canonical_json
