@@ -124,6 +124,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     acknowledged_by : str
         Empty until somebody did.
     acknowledged : datetime or None
+    escalations : int
+        How often it has become more severe or more urgent, because nobody acknowledged or ended it.
+    escalated : datetime or None
+        When it did last.
     reason : Reason
     """
 
@@ -136,6 +140,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cleared: datetime | None = None
     acknowledged_by: str = ""
     acknowledged: datetime | None = None
+    escalations: int = 0
+    escalated: datetime | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, array_like=True):

@@ -34,10 +34,16 @@ class Watch(msgspec.Struct, frozen=True, array_like=True):
         From when on the limit has been passed without a break, event time; 0 while it is not.
     alert : Alert or None
         The one that is active.
+    raised : float
+        When it was raised by the cloud's clock: people have been able to see it since then.
+    steps : int
+        How often it has become more urgent.
     """
 
     since: float = 0.0
     alert: Alert | None = None
+    raised: float = 0.0
+    steps: int = 0
 
 
 IDLE = Watch()
@@ -116,8 +122,20 @@ def priority(maintenance: Maintenance, twin_type: TwinType[Any]) -> Priority:
     """Return how urgent maintenance is: the most urgent active alert's, low without any."""
     if not twin_type.rules:
         return Priority.UNKNOWN
-    active = (rule.priority for rule in twin_type.rules if watched(maintenance, rule).alert is not None)
-    return max(active, default=Priority.LOW)
+    watches = [(rule, watched(maintenance, rule)) for rule in twin_type.rules]
+    return max((urgency(rule, watch) for rule, watch in watches if watch.alert is not None), default=Priority.LOW)
+
+
+def urgency(rule: Rule, watch: Watch) -> Priority:
+    """Return how urgent an alert is, as far as it has escalated."""
+    passed = rule.escalations[: watch.steps]
+    return passed[-1].priority if passed else rule.priority
+
+
+def orders_work(rule: Rule, watch: Watch) -> bool:
+    """Whether the alert that is active, if one is, has ordered work."""
+    passed = rule.escalations[: watch.steps]
+    return watch.alert is not None and (rule.orders_work or any(step.orders_work for step in passed))
 
 
 def shown_maintenance(maintenance: Maintenance, twin_type: TwinType[Any]) -> dict[str, PropertyValue]:

@@ -1,12 +1,15 @@
 """Whether the rows of a twin type fit each other and its model: a fault here is a fault of the code, told at start."""
 
+import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from twin_actors.dtdl import Interface
-from twin_actors.twin import Command, Rule, TwinType
+from twin_actors.documents import Severity
+from twin_actors.dtdl import Interface, Primitive
+from twin_actors.twin import CONNECTION, Command, Rule, TwinType
 
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -48,16 +51,55 @@ def _twice(names: Iterable[str]) -> list[str]:
 def _rule_faults(rule: Rule, rows: dict[str, Command[Any]], interface: Interface) -> Iterator[str]:
     if not _NAME.fullmatch(rule.name):
         yield "name it with at most 64 letters, digits and hyphens: ids of alerts and operations are made of it"
+    conditions = [one for one in (rule.above, rule.below, rule.absent_for) if one is not None]
+    if len(conditions) != 1:
+        yield "set above, below or absent_for, one of the three"
+    elif rule.absent_for is not None:
+        yield from _silence_faults(rule, interface)
+    else:
+        yield from _limit_faults(rule, interface)
+    if rule.command and rule.command not in rows:
+        yield f"it gives command {rule.command}, which has no row: write one, it is what guards the command"
+    yield from _escalation_faults(rule)
+
+
+def _limit_faults(rule: Rule, interface: Interface) -> Iterator[str]:
     if rule.signal not in interface.properties:
         yield f"it watches {rule.signal}: the model has no such property"
-    if (rule.above is None) == (rule.below is None):
-        yield "set above or below, one of the two"
-    elif rule.above is not None and not rule.clears_at <= rule.above:
+    if rule.only_while:
+        yield "only_while is for rules on silence: leave it out, or set absent_for instead of a limit"
+    if rule.above is not None and not rule.clears_at <= rule.above:
         yield f"it clears at {rule.clears_at:g}, which is not good: set clears_at to at most {rule.above:g}"
     elif rule.below is not None and not rule.clears_at >= rule.below:
         yield f"it clears at {rule.clears_at:g}, which is not good: set clears_at to at least {rule.below:g}"
-    if rule.command and rule.command not in rows:
-        yield f"it gives command {rule.command}, which has no row: write one, it is what guards the command"
+
+
+def _silence_faults(rule: Rule, interface: Interface) -> Iterator[str]:
+    assert rule.absent_for is not None
+    if rule.signal != CONNECTION and rule.signal not in interface.telemetries:
+        yield f"it misses {rule.signal}: name a Telemetry of the model, or {CONNECTION} for the device as a whole"
+    if not 0.0 < rule.absent_for < math.inf:
+        yield f"absent_for is {rule.absent_for:g}: set it to the seconds of silence that are too many"
+    if not math.isnan(rule.clears_at) or rule.for_seconds:
+        yield "a silence ends with the next reading, and absent_for is its time: leave out clears_at and for_seconds"
+    if rule.command:
+        yield "it gives a command to a device that is silent: leave it out, it would obey when nobody wants it any more"
+    condition = interface.properties.get(rule.only_while)
+    if rule.only_while and not (condition is not None and condition.schema == Primitive("boolean")):
+        yield f"only_while names {rule.only_while}: the model has no Property of that name that is true or false"
+
+
+def _escalation_faults(rule: Rule) -> Iterator[str]:
+    order = list(Severity)
+    steps = [(0.0, order.index(rule.severity), rule.priority)]
+    steps += [(step.after_seconds, order.index(step.severity), step.priority) for step in rule.escalations]
+    for number, ((before, *milder), (after, *worse)) in enumerate(itertools.pairwise(steps), 1):
+        if not before < after < math.inf:
+            yield f"escalation {number} comes after {after:g} s: each comes later than the one before it"
+        if worse == milder or worse != [max(pair) for pair in zip(milder, worse, strict=True)]:
+            yield f"escalation {number} must be more severe or more urgent than what it follows, and neither less"
+    if rule.escalates_until_cleared and not rule.escalations:
+        yield "escalates_until_cleared without escalations says nothing: leave it out"
 
 
 def _command_faults(row: Command[Any], is_given: bool, interface: Interface) -> Iterator[str]:

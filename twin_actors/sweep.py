@@ -14,13 +14,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from twin_actors.advisory import Situation, watch
+from twin_actors.advisory import watch
+from twin_actors.alerting import Situation
 from twin_actors.commit import Twin
 from twin_actors.documents import Prediction
 from twin_actors.layout import decode_state
 from twin_actors.maintenance import Maintenance
 from twin_actors.messages import TimerDue
 from twin_actors.outputs import Output
+from twin_actors.overdue import is_overdue, overtake
 from twin_actors.shard import Shard
 from twin_actors.telling import DueTimer
 from twin_actors.turn import Folded, Work, run
@@ -146,7 +148,7 @@ def sweep(
     failures: list[str] = []
     twins, works = _due(shard, twin_ids[:most_twins], types, now)
     fired = _fire(works, failures)
-    looks = [_look(twin, fired.get(twin.twin_id), types, failures) for twin in twins]
+    looks = [_look(twin, fired.get(twin.twin_id), types, now, failures) for twin in twins]
     predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
     outputs: list[Output] = []
@@ -214,7 +216,9 @@ def _tell_refused(fired: Folded) -> int:
     return len(fired.refused)
 
 
-def _look(before: Twin, fired: Folded | None, types: Mapping[str, TwinType[Any]], failures: list[str]) -> _Look:
+def _look(
+    before: Twin, fired: Folded | None, types: Mapping[str, TwinType[Any]], now: float, failures: list[str]
+) -> _Look:
     twin = before if fired is None else fired.twin
     twin_type = types[twin.type_name]
     look = _Look(before, fired, twin, twin_type, None, None)
@@ -222,7 +226,7 @@ def _look(before: Twin, fired: Folded | None, types: Mapping[str, TwinType[Any]]
     is_new = predicted is None or predicted.time < twin.last_reading_time
     is_pending = any(watched.alert is None for watched in twin.maintenance.watches.values())
     ask = twin_type.features if is_new else None
-    if ask is not None or is_pending:
+    if ask is not None or is_pending or is_overdue(twin, twin_type, now):
         what = f"the state of twin {twin.twin_id}"
         look.state = _contained(what, lambda: decode_state(twin, twin_type), failures)
     if ask is not None and look.state is not None:
@@ -269,10 +273,10 @@ def _sweep_one(
     maintenance, outputs = twin.maintenance, list[Output]() if look.fired is None else look.fired.outputs
     if prediction is not None:
         maintenance = msgspec.structs.replace(maintenance, prediction=prediction)
-    if look.state is not None and connection != "offline":
+    if look.state is not None:
         predicted = maintenance
         followed = _contained(
-            f"the rules of twin {twin.twin_id}", lambda: _follow_rules(look, predicted, now), failures
+            f"the rules of twin {twin.twin_id}", lambda: _follow_rules(look, predicted, connection, now), failures
         )
         if followed is not None:
             maintenance, outputs = followed[0], outputs + followed[1]
@@ -289,7 +293,9 @@ def _sweep_one(
     return changed, outputs
 
 
-def _follow_rules(look: _Look, maintenance: Maintenance, now: float) -> tuple[Maintenance, list[Output]]:
+def _follow_rules(
+    look: _Look, maintenance: Maintenance, connection: str, now: float
+) -> tuple[Maintenance, list[Output]]:
     twin = look.twin
     signals = dict(look.twin_type.properties(look.state))
     if maintenance.prediction is not None:
@@ -304,7 +310,11 @@ def _follow_rules(look: _Look, maintenance: Maintenance, now: float) -> tuple[Ma
         reading_time=twin.last_heard_time,
         previous_time=twin.last_heard_time,
     )
-    return watch(maintenance, look.twin_type, situation)
+    outputs: list[Output] = []
+    if connection != "offline":  # whether a limit is still passed, nobody knows then
+        maintenance, outputs = watch(maintenance, look.twin_type, situation)
+    maintenance, more = overtake(maintenance, twin, look.twin_type, situation)
+    return maintenance, outputs + more
 
 
 def _connection(twin: Twin, now: float) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from twin_actors.advisory import Situation, watch
+from twin_actors.advisory import watch
+from twin_actors.alerting import Situation
 from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected
 from twin_actors.layout import decode_state, encode_state, upgraded
 from twin_actors.messages import Envelope, Quality, Reading
 from twin_actors.outputs import Output, SendCommand
+from twin_actors.overdue import break_silence
 from twin_actors.quality import judge, overall
 from twin_actors.requests import AddressedRequest
 from twin_actors.telling import MAX_FOLLOWING, Addressed, AddressedTell, DueTimer, Said
@@ -266,7 +268,7 @@ def _turn(
         if reading.is_late:
             continue
         before, last_time, quality = last_time, reading.time, overall(reading)
-        if twin_type.rules and (len(outputs) < MAX_OUTPUTS or number == len(envelope.rows)):
+        if (twin_type.rules or maintenance.watches) and (len(outputs) < MAX_OUTPUTS or number == len(envelope.rows)):
             shown = _shown(twin_type, state)
             situation = Situation(
                 twin_id=twin.twin_id,
@@ -289,23 +291,22 @@ def _turn(
         outputs += left
     if said is not None:
         outputs += said.forwards
-    return (
-        state,
-        msgspec.structs.replace(
-            twin,
-            state=encoded,
-            signals=signals,
-            reading_count=twin.reading_count + len(envelope.rows),
-            last_reading_time=last_time,
-            last_seen_time=max(twin.last_seen_time, hub_time),
-            connection="online" if hub_time >= twin.last_seen_time else twin.connection,
-            quality=quality,
-            maintenance=maintenance,
-            timers=twin.timers if said is None else said.timers,
-        ),
-        flags,
-        outputs,
+    after = msgspec.structs.replace(
+        twin,
+        state=encoded,
+        signals=signals,
+        reading_count=twin.reading_count + len(envelope.rows),
+        last_reading_time=last_time,
+        last_seen_time=max(twin.last_seen_time, hub_time),
+        connection="online" if hub_time >= twin.last_seen_time else twin.connection,
+        quality=quality,
+        maintenance=maintenance,
+        timers=twin.timers if said is None else said.timers,
     )
+    if maintenance.watches:
+        after, left = break_silence(twin, after, twin_type, hub_time)
+        outputs += left
+    return state, after, flags, outputs
 
 
 def _hear(

@@ -107,6 +107,25 @@ class Channel(msgspec.Struct, frozen=True):
     required: bool = True
 
 
+class Escalation(msgspec.Struct, frozen=True, kw_only=True):
+    """How an alert becomes more severe or more urgent while nobody heeds it: a step of its rule.
+
+    Attributes
+    ----------
+    after_seconds : float
+        Since the alert was raised, by the cloud's clock.
+    severity, priority
+        From then on; both at least those of the step before.
+    orders_work : bool
+        Whether a work order is placed, or the one that is open made more urgent.
+    """
+
+    after_seconds: float
+    severity: Severity
+    priority: Priority
+    orders_work: bool = False
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A condition that raises an alert: a row of the twin type's table.
 
@@ -115,13 +134,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     name : str
         Of the alert.
     signal : str
-        The property that is watched; `remainingUsefulLifeDays` is one.
+        The property that is watched; `remainingUsefulLifeDays` is one. On silence it is the channel that is missed, or
+        `connection` for the device as a whole.
     above, below : float or None
-        The limit; one of the two is set.
+        The limit.
+    absent_for : float or None
+        Seconds without a usable value of the channel, or without a word of the device, by the cloud's clock; the next
+        one ends the alert. Of the three, one is set.
     clears_at : float
-        Where the alert ends: on the good side of the limit, so that noise does not raise it again and again.
+        Where the alert on a limit ends: on its good side, so that noise does not raise it again and again.
     for_seconds : float
         How long the limit must be passed without a break, in event time.
+    only_while : str
+        A property, true or false: silence counts only if it was true when the device was last heard; empty for always.
     severity : Severity
     priority : Priority
         Of maintenance, while the alert is active.
@@ -131,19 +156,27 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         The command to give, by the guard rails of its row; empty for none.
     orders_work : bool
         Whether a work order is placed.
+    escalations : tuple of Escalation
+        In the order of their times, until somebody acknowledges the alert.
+    escalates_until_cleared : bool
+        Whether an acknowledgement does not stop them.
     """
 
     name: str
     signal: str
-    clears_at: float
     text: str
     above: float | None = None
     below: float | None = None
+    absent_for: float | None = None
+    clears_at: float = math.nan
     for_seconds: float = 0.0
+    only_while: str = ""
     severity: Severity = Severity.WARNING
     priority: Priority = Priority.MEDIUM
     command: str = ""
     orders_work: bool = False
+    escalations: tuple[Escalation, ...] = ()
+    escalates_until_cleared: bool = False
 
 
 class Command[S](msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +209,8 @@ class Command[S](msgspec.Struct, frozen=True, kw_only=True):
     desired: str = ""
     override: str = "automaticControl"
 
+
+CONNECTION = "connection"
 
 RUL = "remainingUsefulLifeDays"
 

@@ -113,6 +113,8 @@ class AlertView(View):
     cleared: datetime | None = None
     acknowledged_by: str = ""
     acknowledged: datetime | None = None
+    escalations: int = Field(default=0, description="How often it has become more urgent, because nobody heeded it.")
+    escalated: datetime | None = Field(default=None, description="When it did last.")
     reason: ReasonView
 
 

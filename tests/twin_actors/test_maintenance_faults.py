@@ -9,6 +9,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from twin_actors.messages import Event
 from twin_actors.ownership import Limits
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest
 from twin_actors.runtime import Runtime
+from twin_actors.twin import TwinType
 
 LIMITS = Limits(segment_records=5, snapshot_bytes=4000)
 NEAR, AWAY = "kettle-1", "kettle-2"
@@ -32,9 +34,10 @@ ENDS = {OperationStatus.ANSWERED, OperationStatus.DELIVERED, OperationStatus.PER
 class Host:
     """What Azure Functions does: a batch that fails comes again, in the same process or in a new one."""
 
-    def __init__(self, world: World, fuse: Fuse) -> None:
+    def __init__(self, world: World, fuse: Fuse, types: Mapping[str, TwinType[Any]] = TYPES) -> None:
         self._world = world
         self._fuse = fuse
+        self._types = types
         self._done = 0
         self._owners = itertools.count()
         self._runtime: Runtime | None = None
@@ -45,7 +48,7 @@ class Host:
         if self._runtime is not None:
             for active in self._runtime._active.values():  # the end of a process asks nobody
                 active.dispatch.abandon()
-        self._runtime = Runtime(TYPES, self._fuse.ports(), lambda: f"process{next(self._owners)}", LIMITS)
+        self._runtime = Runtime(self._types, self._fuse.ports(), lambda: f"process{next(self._owners)}", LIMITS)
 
     async def hear(self, at: float, *events: Event) -> None:
         """Let time pass, put events into the mailbox, deliver them until they are folded."""

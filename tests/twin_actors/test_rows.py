@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.twin_actors.kettle import COOL, HOT, KETTLE, TYPE
-from twin_actors.documents import PropertyValue
+from twin_actors.documents import Priority, PropertyValue, Severity
 from twin_actors.dtdl import Interface, parse, to_dtmi
 from twin_actors.registry import load_registry
 from twin_actors.rows import row_faults
-from twin_actors.twin import Channel, Command, Upgrade
+from twin_actors.twin import CONNECTION, Channel, Command, Escalation, Rule, Upgrade
 
 
 def _property(name: str, schema: str = "double", *, writable: bool = False) -> dict[str, PropertyValue]:
@@ -28,6 +28,7 @@ MODEL: dict[str, Any] = {
         {"@type": "Telemetry", "name": "scale", "schema": "double"},
         _property("temperatureNow"),
         _property("coolTo", writable=True),
+        _property("isOn", "boolean"),
         _property("place", "string", writable=True),
         {"@type": "Command", "name": "cool", "request": {"name": "to", "schema": "double"}},
         {"@type": "Command", "name": "ring"},
@@ -40,6 +41,8 @@ class Listed(msgspec.Struct, frozen=True, array_like=True):
 
 
 RULE = replace(HOT, signal="temperatureNow")
+QUIET = Rule(name="quiet", signal="temperature", absent_for=60.0, text="Not a word.")
+UNHEEDED = Escalation(after_seconds=60.0, severity=Severity.CRITICAL, priority=Priority.HIGH)
 RING: Command[Any] = Command(name="ring")
 
 
@@ -71,18 +74,52 @@ def test_good_rows_have_no_fault(interface: Interface) -> None:
         ({"name": ""}, "rule '': name it"),
         ({"name": "h" * 65}, "name it with at most 64"),
         ({"signal": "temperature"}, "it watches temperature: the model has no such property"),
-        ({"above": None}, "set above or below, one of the two"),
-        ({"below": 10.0}, "set above or below, one of the two"),
+        ({"above": None}, "set above, below or absent_for, one of the three"),
+        ({"below": 10.0}, "set above, below or absent_for, one of the three"),
         ({"clears_at": 90.5}, "it clears at 90.5, which is not good: set clears_at to at most 90"),
         ({"clears_at": float("nan")}, "set clears_at to at most 90"),
         ({"above": None, "below": 90.0, "clears_at": 89.0}, "set clears_at to at least 90"),
         ({"command": "freeze"}, "it gives command freeze, which has no row: write one"),
+        ({"only_while": "hot"}, "only_while is for rules on silence"),
+        ({"absent_for": 10.0}, "one of the three"),
+        (
+            {"escalations": (UNHEEDED, replace(UNHEEDED, priority=Priority.CRITICAL))},
+            "escalation 2 comes after 60 s: each comes later than the one before",
+        ),
+        ({"escalations": (replace(UNHEEDED, after_seconds=float("nan")),)}, "escalation 1 comes after nan s"),
+        ({"escalations": (replace(UNHEEDED, after_seconds=0.0),)}, "escalation 1 comes after 0 s"),
+        ({"escalations": (replace(UNHEEDED, severity=Severity.INFO),)}, "escalation 1 must be more severe or more"),
+        ({"escalations": (replace(UNHEEDED, priority=HOT.priority, severity=HOT.severity),)}, "must be more severe"),
+        ({"escalates_until_cleared": True}, "escalates_until_cleared without escalations says nothing"),
     ],
 )
 def test_a_rule_that_does_not_fit(interface: Interface, changes: dict[str, Any], fault: str) -> None:
     """It is named with what to do."""
     (found,) = _faults(interface, rules=(replace(RULE, **changes),))
     assert found.startswith(f"rule {changes.get('name', 'hot')!r}: ")
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"signal": "temperatureNow"}, "it misses temperatureNow: name a Telemetry of the model, or connection"),
+        ({"absent_for": 0.0}, "absent_for is 0: set it to the seconds of silence that are too many"),
+        ({"absent_for": float("nan")}, "absent_for is nan"),
+        ({"clears_at": 1.0}, "leave out clears_at and for_seconds"),
+        ({"for_seconds": 1.0}, "leave out clears_at and for_seconds"),
+        ({"command": "cool"}, "it gives a command to a device that is silent"),
+        (
+            {"only_while": "place"},
+            "only_while names place: the model has no Property of that name that is true or false",
+        ),
+        ({"only_while": "steam"}, "only_while names steam"),
+    ],
+)
+def test_a_rule_on_silence_that_does_not_fit(interface: Interface, changes: dict[str, Any], fault: str) -> None:
+    """It is named with what to do."""
+    assert _faults(interface, rules=(QUIET, replace(QUIET, name="q", signal=CONNECTION, only_while="isOn"))) == []
+    (found,) = _faults(interface, rules=(replace(QUIET, **changes),))
     assert fault in found
 
 
@@ -119,7 +156,7 @@ def test_all_faults_are_told(interface: Interface) -> None:
         "its model.json has no Telemetry for channels steam",
         "two rules are named 'hot': rename one",
         "command cool has two rows: take one away",
-        "rule 'two': set above or below, one of the two",
+        "rule 'two': set above, below or absent_for, one of the three",
         "rule 'two': it gives command freeze, which has no row: write one, it is what guards the command",
         "manual_first names colour, price: the model has no such property",
     ]

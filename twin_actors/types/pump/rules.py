@@ -9,8 +9,8 @@ import math
 from typing import Protocol
 
 from kernels.hydraulics import REFERENCE_PUMP
-from twin_actors.documents import Severity
-from twin_actors.twin import RUL_RULES, Command, Rule
+from twin_actors.documents import Priority, Severity
+from twin_actors.twin import CONNECTION, RUL_RULES, Command, Escalation, Rule
 
 RATED_RPM = REFERENCE_PUMP.rated_speed * 30.0 / math.pi
 
@@ -19,6 +19,10 @@ LOWER_BY = 0.85
 
 LEAST_PART = 0.6
 """No rule slows a pump down below this part of the rated speed: below it, it may no longer lift the water at all."""
+
+
+UNHEEDED = Escalation(after_seconds=900.0, severity=Severity.CRITICAL, priority=Priority.CRITICAL, orders_work=True)
+"""A pump that runs hot and that nobody has looked at for a quarter of an hour: somebody is sent."""
 
 
 class _Seen(Protocol):
@@ -72,6 +76,7 @@ RULES = (
         severity=Severity.CRITICAL,
         command="setSpeed",
         text="The bearing is too hot: the pump is slowed down. Check lubrication and bearing.",
+        escalations=(UNHEEDED,),
     ),
     Rule(
         name="motor-hot",
@@ -82,6 +87,7 @@ RULES = (
         severity=Severity.CRITICAL,
         command="setSpeed",
         text="The winding is too hot: the pump is slowed down. Check cooling, load and supply.",
+        escalations=(UNHEEDED,),
     ),
     Rule(
         name="vibration-high",
@@ -100,6 +106,15 @@ RULES = (
         clears_at=0.5,
         for_seconds=60.0,
         text="It does not run as it used to: look at its symptoms.",
+    ),
+    Rule(
+        name="silent",
+        signal=CONNECTION,
+        absent_for=300.0,
+        only_while="isRunning",
+        text="It ran when it was heard last, and nothing was heard since: nobody knows how it is, and nothing slows it "
+        "down. Check its power and its network.",
+        escalations=(Escalation(after_seconds=1800.0, severity=Severity.CRITICAL, priority=Priority.HIGH),),
     ),
     *RUL_RULES,
 )
