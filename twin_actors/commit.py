@@ -236,6 +236,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
         Twins that kill whoever sweeps them: no sweep looks at them any more.
     readmitted : list of str
         Of these, those that an operator gives another try.
+    open_channels : list of int
+        Partitions whose next forward is taken whatever its number: those before it may be among the events lost.
     """
 
     append_id: str
@@ -253,6 +255,7 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     counts: dict[str, int] = {}
     left_out: list[str] = []
     readmitted: list[str] = []
+    open_channels: list[int] = []
 
 
 class Rebase(msgspec.Struct, frozen=True, tag="rebase", kw_only=True):

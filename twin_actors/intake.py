@@ -70,11 +70,13 @@ async def _heal(active: Active, first: int, last: int) -> None:
 
 
 async def _lose(active: Active, first: int, last: int) -> None:
-    """Record that events are gone from the hub before they were folded."""
+    """Record that events are gone from the hub before they were folded; forwards of any channel may be among them."""
     watermark = active.shard.watermark
     assert watermark is not None
     passed = msgspec.structs.replace(watermark, sequence_number=last)
-    await active.commit(Commit(append_id="", epoch=0, watermark=passed), {"lost": last - first + 1})
+    channels = list(range(active.partition_count))
+    draft = Commit(append_id="", epoch=0, watermark=passed, open_channels=channels)
+    await active.commit(draft, {"lost": last - first + 1})
     log.error(
         "partition %d: events %d to %d are lost: their retention ended before they were folded",
         active.shard.partition,
@@ -137,7 +139,7 @@ async def _fold(
         await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
     lost = mail.counts.get("forwards_lost", 0)
     if lost:
-        log.error("partition %d: %d events that others forwarded went with the old hub", shard.partition, lost)
+        log.error("partition %d: %d events that others forwarded were lost on their way", shard.partition, lost)
     if mail.tick_time is not None:
         active.tick_time = max(active.tick_time, mail.tick_time)
         active.projection.unpark()

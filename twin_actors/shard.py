@@ -124,7 +124,8 @@ class Shard(msgspec.Struct, kw_only=True):
             self.letters.pop(letter_id, None)
         self.shown.update(commit.shown)
         self.received_channels.update(commit.channels)
-        self.open_channels = [source for source in self.open_channels if source not in commit.channels]
+        opened = commit.open_channels or self.open_channels
+        self.open_channels = [source for source in opened if source not in commit.channels]
         if commit.swept is not None:
             self.swept = commit.swept
         self._count(commit.counts)

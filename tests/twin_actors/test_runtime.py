@@ -140,6 +140,19 @@ class TestGaps:
         await runtime.deliver(0, world.events(0, 0, 0) + world.events(0, 1202))
         assert world.heard(runtime, OTHER) == list(range(1203))
 
+    async def test_a_channel_goes_on_after_a_forward_that_expired(self, world: World, runtime: Runtime) -> None:
+        """What was lost with it is counted; the next forward is no hole for ever."""
+        other = world.runtime()
+        await runtime.deliver(0, world.put(0, telemetry(NEAR, 1)))
+        await other.deliver(1, world.put(1, telemetry(NEAR, 2)))  # forwarded as event 1 of partition 0
+        world.mailbox.expire(0, 2)
+        await other.deliver(1, world.put(1, telemetry(NEAR, 3), telemetry(NEAR, 4)))
+        await runtime.deliver(0, world.events(0, 2))
+        assert world.heard(runtime, NEAR) == [1, 3, 4]
+        totals = shard_of(runtime).totals
+        assert (totals["lost"], totals["forwards_lost"]) == (1, 1)
+        assert same(await world.restored(0), shard_of(runtime))
+
     async def test_what_expired_is_counted_lost(self, world: World, runtime: Runtime) -> None:
         """Loudly, and the rest is folded; even where all of the gap is gone."""
         events = world.put(0, *(telemetry(NEAR, number) for number in range(8)))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CHECKED = (
     *("messages", "readings", "resent", "dead_letters", "forwarded", "forwards_repeated", "ticks", "replayed"),
+    "forwards_lost",
     *("replays_ignored", "requests", "requests_repeated"),
 )
 """What the reference counts as well."""
@@ -161,6 +162,7 @@ class Ledger:
         )
         if commit.counts.get("lost"):
             promise(self._hub.expired[partition] > last, f"event {last} is counted lost, though it could be read")
+            self.reference.unsure = dict.fromkeys(range(len(self._hub.partitions)))
             return self.reference.interpret([], frozenset(), frozenset())
         events = self._hub.partitions[partition][before + 1 : last + 1]
         condemned = frozenset(letter_id for letter_id, reason in commit.letters if reason == "kills_process")

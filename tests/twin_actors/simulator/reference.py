@@ -64,6 +64,8 @@ class Reference:
         Every dead letter that ever was: id → what arrived.
     open : dict
         The ids of those that are open.
+    unsure : dict
+        Source partitions whose next forwards may be among the events lost.
     """
 
     def __init__(self, partition: int, partition_count: int) -> None:
@@ -71,6 +73,7 @@ class Reference:
         self.received: dict[int, int] = {}
         self.letters: dict[str, Event] = {}
         self.open: dict[str, None] = {}
+        self.unsure: dict[int, None] = {}
         self._partition = partition
         self._partition_count = partition_count
         self._vouched: frozenset[str] = frozenset()
@@ -127,6 +130,10 @@ class Reference:
         if number <= last:
             self._now.counts["forwards_repeated"] += 1
             return
+        if number != last + 1 and source in self.unsure:
+            self._now.counts["forwards_lost"] += number - last - 1
+            last = number - 1
+        self.unsure.pop(source, None)
         assert number == last + 1, f"event {at} of partition {self._partition} was folded over a hole in its channel"
         self.received[source] = number
         if _home(inner, self._partition_count) == self._partition:

@@ -314,15 +314,10 @@ class Schedule:
             self._random.choice(alive).clock.skew = self._random.choice((-3600.0, 3600.0, 0.0, 7.0))
 
     def _expire(self) -> None:
-        """Let the oldest events of a partition go; never a forward that is not folded: that stops its channel."""
+        """Let the oldest events of a partition go, folded or not."""
         partition = self._random.randrange(self._simulation.partition_count)
         hub, ledger = self._simulation.services.hub, self._simulation.books.ledgers[partition]
-        waiting = hub.partitions[partition][ledger.watermark + 1 :]
-        to = ledger.watermark + 1
-        for event in waiting[: self._random.randint(0, 5)]:
-            if event.properties.get(KIND) == Kind.FORWARD:
-                break
-            to = event.sequence_number + 1
+        to = min(ledger.watermark + 1 + self._random.randint(0, 5), len(hub.partitions[partition]))
         if to > hub.expired[partition]:
             self._simulation.books.counts["expiries"] += 1
             hub.expire(partition, to)
