@@ -6,6 +6,7 @@ The exit code is 0 where every promise held, 1 where one was broken: the last li
 import argparse
 import gc
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -16,6 +17,18 @@ from tests.twin_actors.simulator.weather import Fault
 
 STEPS = 200
 RARE = ("kills", "pauses", "cancellations", "overlaps", "expiries", "lost", "healed", "seals", "snapshots", "takeovers")
+
+
+SEED_SECONDS = 120
+"""What one seed may take: a runtime that goes in circles without waiting for anything is broken as well."""
+
+
+class Endless(Exception):
+    """The runtime goes in circles."""
+
+
+def _end(_signal: int, _frame: object) -> None:
+    raise Endless(f"nothing came of {SEED_SECONDS} s")
 
 
 def play(seed: int, steps: int, *, is_verbose: bool = False) -> tuple[str, Counter[str]]:
@@ -32,11 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="           %(levelname)s %(message)s", stream=sys.stdout)
     gc.freeze()
+    signal.signal(signal.SIGALRM, _end)
     started, played = time.monotonic(), 0
     totals: Counter[str] = Counter()
     for seed in options.seeds:
         if options.minutes is not None and time.monotonic() - started > 60.0 * options.minutes:
             break
+        signal.alarm(SEED_SECONDS)
         try:
             trace, counts = play(seed, options.steps, is_verbose=options.verbose)
         except Exception as error:  # noqa: BLE001  whatever a broken runtime raises
@@ -48,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         played += 1
         if options.verbose:
             _say(f"seed {seed}: trace {trace}")
+    signal.alarm(0)
     _report(totals, played, options.steps, time.monotonic() - started)
     return 0
 
