@@ -27,6 +27,7 @@ from twin_actors.shard import Shard
 from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, Throttled, WorkOrders
 from twin_actors.sweep import SLICE_BYTES, SLICE_TWINS, RulModels, next_to_sweep, sweep
 from twin_actors.twin import TwinType
+from twin_actors.wide import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,12 @@ class Active(msgspec.Struct):
         if found:
             await self.owner.intend(found[0])
 
-    async def commit(self, draft: Commit, counts: Mapping[str, int] | None = None) -> None:
+    async def commit(
+        self,
+        draft: Commit,
+        counts: Mapping[str, int] | None = None,
+        statistics: Mapping[str, Statistics] | None = None,
+    ) -> None:
         """Append what was folded, with more counts and what is known delivered."""
         delivered = self.delivered[:KNOWN_DONE]
         shown = list(self.shown.items())[:KNOWN_DONE]
@@ -198,7 +204,7 @@ class Active(msgspec.Struct):
             counts={**draft.counts, **(counts or {})},
         )
         asked_at = self.ports.clock.elapsed()
-        await self.owner.append(record)
+        await self.owner.append(record, statistics)
         self.ports.metrics.committed(self.shard.partition, record.counts, self.ports.clock.elapsed() - asked_at)
         self.fruitless.clear()
         del self.delivered[: len(delivered)]

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import msgspec
 
 from twin_actors.errors import PartitionStopped
+from twin_actors.frames import SignalEpoch
 from twin_actors.maintenance import Maintenance
 from twin_actors.messages import Event, Quality
 from twin_actors.outputs import Output
@@ -74,6 +75,8 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         When the mailbox took the newest message of another twin.
     is_unmet : bool
         Whether the graph was away when its device announced it, and has not been asked about it since.
+    signal_epoch : SignalEpoch or None
+        Which rows the statistics of its signals are made of; None where it has heard no frame.
     """
 
     twin_id: str
@@ -93,6 +96,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     timers: dict[str, float] = {}
     last_told_time: float = 0.0
     is_unmet: bool = False
+    signal_epoch: SignalEpoch | None = None
 
     def event_time(self, now: float) -> float:
         """Return its event time at a time of the cloud: it goes on while nothing is heard, by the cloud's clock."""
@@ -102,6 +106,24 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     def last_heard_time(self) -> float:
         """The event time of the newest reading; for a twin without a device, the time of what it was told."""
         return self.last_reading_time or self.last_told_time
+
+
+class AcceptedFrames(msgspec.Struct, frozen=True, array_like=True):
+    """What was thought of a message of frames: with its body, all that the statistics are rebuilt from.
+
+    Attributes
+    ----------
+    index : int
+        Of the message in its record.
+    times : list of float
+        The event time that each row was given.
+    quality : list of bytes
+        Of each row's values, packed; empty where all are good.
+    """
+
+    index: int
+    times: list[float]
+    quality: list[bytes]
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
@@ -117,6 +139,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
         (index of the message, index of the row, channel, quality) of everything not good.
     told : list of int
         Indices of the messages that are no readings: what other twins told (`telling.Telling`).
+    frames : list of AcceptedFrames
+        One entry a message of frames.
     """
 
     twin_ids: list[str] = []
@@ -126,6 +150,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     message_keys: list[int] = []
     flags: list[tuple[int, int, str, Quality]] = []
     told: list[int] = []
+    frames: list[AcceptedFrames] = []
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

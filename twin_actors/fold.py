@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twin_actors.asking import refused
-from twin_actors.commit import Accepted, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
+from twin_actors.commit import Accepted, AcceptedFrames, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter, renumbered
 from twin_actors.messages import Envelope
@@ -16,6 +16,7 @@ from twin_actors.telling import Addressed, AddressedTell, DueTimer
 from twin_actors.turn import Folded, Work, run
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark
+from twin_actors.wide import Statistics
 
 type Newcomers = Mapping[str, Twin | Rejected]
 """Twins that were unknown before this batch: who they turned out to be, or why they are none."""
@@ -23,7 +24,7 @@ type Newcomers = Mapping[str, Twin | Rejected]
 
 def fold(
     mail: Mail, shard: Shard, types: Mapping[str, TwinType[Any]], newcomers: Newcomers, watermark: Watermark
-) -> Commit:
+) -> tuple[Commit, dict[str, Statistics]]:
     """Run the turns of a batch.
 
     Parameters
@@ -43,6 +44,8 @@ def fold(
     -------
     Commit
         Without append id, epoch and the numbers of its outbox, which its owner gives.
+    dict
+        Twin id → statistics of its signals after the batch, which are not in the record.
     """
     waiting = _waiting(mail, shard)
     known = {
@@ -59,6 +62,7 @@ def fold(
                 mail.by_twin[twin_id],
                 shard.recent_keys.get(twin_id, ()),
                 waiting[twin_id],
+                shard.statistics.get(twin_id),
             )
             for twin_id, twin in known.items()
         ]
@@ -66,7 +70,7 @@ def fold(
     letters = renumbered([*mail.letters, *_letters(mail, shard.partition, newcomers, folded)], shard)
     outputs = [output for one in folded for output in one.outputs]
     outputs += _told(mail, newcomers)
-    return Commit(
+    commit = Commit(
         append_id="",
         epoch=0,
         watermark=watermark,
@@ -78,6 +82,7 @@ def fold(
         channels=mail.channels,
         counts=_counts(mail, folded, letters, newcomers),
     )
+    return commit, {one.twin.twin_id: one.statistics for one in folded if one.statistics is not None}
 
 
 def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
@@ -117,6 +122,7 @@ def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:
 def _accepted(folded: list[Folded]) -> Accepted:
     rows = [(envelope, key, flags) for one in folded for envelope, key, flags in one.accepted]
     rows.sort(key=lambda row: row[0].sequence_number)
+    frames = {number: frame for one in folded for number, frame in one.frames.items()}
     return Accepted(
         twin_ids=[envelope.twin_id for envelope, _, _ in rows],
         sequence_numbers=[envelope.sequence_number for envelope, _, _ in rows],
@@ -130,6 +136,11 @@ def _accepted(folded: list[Folded]) -> Accepted:
             for channel, quality in flagged.items()
         ],
         told=[index for index, (envelope, _, _) in enumerate(rows) if isinstance(envelope, AddressedTell)],
+        frames=[
+            AcceptedFrames(index, *frames[envelope.sequence_number])
+            for index, (envelope, _, _) in enumerate(rows)
+            if envelope.sequence_number in frames
+        ],
     )
 
 

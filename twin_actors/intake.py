@@ -128,7 +128,8 @@ async def _fold(
     newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
     watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
     try:
-        await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
+        draft, statistics = fold(mail, shard, active.types, newcomers, watermark)
+        await active.commit(draft, counts, statistics)
     except (RecordTooLarge, OverflowError) as error:  # a number may be too large for MessagePack
         if len(events) > 1:
             half = len(events) // 2
@@ -136,7 +137,8 @@ async def _fold(
             await _fold(active, events[half:], None)
             return
         give_up(mail, shard.partition, Rejected("record_too_large", f"what comes of this message has {error}"))
-        await active.commit(fold(mail, shard, active.types, newcomers, watermark), counts)
+        draft, statistics = fold(mail, shard, active.types, newcomers, watermark)
+        await active.commit(draft, counts, statistics)
     lost = mail.counts.get("forwards_lost", 0)
     if lost:
         log.error("partition %d: %d events that others forwarded were lost on their way", shard.partition, lost)

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from twin_actors.errors import Rejected
+from twin_actors.frames import WideRow
 from twin_actors.identity import is_twin_id
 
 MAX_MESSAGE_BYTES = 262_144
@@ -29,6 +30,9 @@ KIND = "twinfold-kind"
 TWIN = "twinfold-twin"
 LETTER = "twinfold-letter"
 DEVICE_CLAIM = "iothub-connection-device-id"
+
+ARROW = "application/vnd.apache.arrow.stream"
+"""The content type of bodies that are no JSON."""
 
 
 class Kind(enum.StrEnum):
@@ -157,7 +161,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     twin_id : str
-    rows : tuple of Row
+    rows : tuple of Row, or of WideRow
         Its readings, in the order sent.
     event : Event
         Where it came from; a forwarded or replayed message keeps its first event.
@@ -166,7 +170,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     twin_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row | WideRow, ...]
     event: Event
     sequence_number: int
 
@@ -244,7 +248,7 @@ def open_envelope(event: Event, sequence_number: int) -> Envelope:
     Raises
     ------
     Rejected
-        The body is not JSON, or is not one object of channels or a list of them.
+        The body is not JSON, or is not one object of channels or a list of them, nor what its content type says.
     """
     return Envelope(twin_id=address(event), rows=_rows(event), event=event, sequence_number=sequence_number)
 
@@ -263,7 +267,9 @@ def open_forward(event: Event) -> Forward:
         raise Rejected("bad_forward", f"the body is no forwarded event: {error}") from None
 
 
-def _rows(event: Event) -> tuple[Row, ...]:
+def _rows(event: Event) -> tuple[Row | WideRow, ...]:
+    if event.content_type and event.content_type.split(";")[0].strip().lower() == ARROW:
+        return _arrow_rows(event)
     document = _json(event.body)
     documents: list[Any] = document if isinstance(document, list) else [document]
     if not documents:
@@ -272,6 +278,20 @@ def _rows(event: Event) -> tuple[Row, ...]:
         if not isinstance(one, dict):
             raise Rejected("not_channels", "the body must be a JSON object of channels, or a list of such objects")
     return tuple(Row(_claimed_time(one, event.created_time), one) for one in documents)
+
+
+def _arrow_rows(event: Event) -> tuple[Row | WideRow, ...]:
+    from twin_actors.arrow import read  # noqa: PLC0415  loading Arrow takes time that most workers never need
+
+    table = read(event.body)
+    times = [event.created_time if time is None else time for time in table.times]
+    if table.values is not None:
+        return tuple(map(WideRow, times, table.values))
+    channels = ({name: cells[row] for name, cells in table.columns.items()} for row in range(len(times)))
+    return tuple(
+        Row(time, {name: value for name, value in sent.items() if value is not None})
+        for time, sent in zip(times, channels, strict=True)
+    )
 
 
 def _json(body: bytes) -> object:

@@ -4,7 +4,7 @@ A claim is an append like any other: whoever appends at the end of the chain own
 next append fails.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -23,6 +23,7 @@ from twin_actors.snapshot import (
     segment_path,
     snapshot_path,
 )
+from twin_actors.wide import Statistics
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True):
     frame_bytes : int
         Of one record.
     snapshot_bytes : int
-        Of journal that a restore may have to read beyond the snapshot.
+        Of journal that a restore may have to read beyond the snapshot, or as many as the snapshot has.
     """
 
     segment_bytes: int = 256 * 1024 * 1024
@@ -170,14 +171,15 @@ class Owner:
     @property
     def is_snapshot_due(self) -> bool:
         """Whether a restore would have to read much beyond the snapshot."""
-        return self._tail.since_snapshot >= self._limits.snapshot_bytes
+        # Not more often than it has grown by itself: one with the statistics of wide twins is large.
+        return self._tail.since_snapshot >= max(self._limits.snapshot_bytes, self._tail.snapshot_bytes)
 
     async def is_current(self) -> bool:
         """Whether nobody else has written since: the last record appended is the last there is."""
         return await self._journal.read_segment(self._tail.segment, self._tail.position) == b""
 
-    async def append(self, record: Record) -> None:
-        """Append a record, and apply it once it stands.
+    async def append(self, record: Record, statistics: Mapping[str, Statistics] | None = None) -> None:
+        """Append a record, and apply it once it stands, with the statistics that its frames lead to.
 
         Raises
         ------
@@ -191,9 +193,9 @@ class Owner:
         """
         if self._tail.position >= self._limits.segment_bytes or self._tail.records >= self._limits.segment_records:
             await self._roll()
-        await self._append(record)
+        await self._append(record, statistics)
 
-    async def _append(self, record: Record) -> None:
+    async def _append(self, record: Record, statistics: Mapping[str, Statistics] | None = None) -> None:
         tail = self._tail
         frame = encode(record, tail.checksum)
         if len(frame) > self._limits.frame_bytes:
@@ -206,7 +208,7 @@ class Owner:
         tail.checksum = checksum(frame)
         tail.records += 1
         tail.since_snapshot += len(frame)
-        self.shard.apply(record)
+        self.shard.apply(record, statistics)
 
     async def _write(self, frame: bytes) -> None:
         """Send the same bytes to the same place until it is known whether they stand there."""
@@ -248,9 +250,10 @@ class Owner:
         """
         name = snapshot_path(self.shard.partition, self.epoch, f"{self._owner_id}-{self._appends:08d}")
         tail = msgspec.structs.replace(self._tail, since_snapshot=0)
-        await self._journal.write(name, encode_snapshot(self.shard, tail))
+        data = encode_snapshot(self.shard, tail)
+        await self._journal.write(name, data)
         self._manifest_tag = await self._publish(name)
-        self._tail.since_snapshot = 0
+        self._tail.since_snapshot, self._tail.snapshot_bytes = 0, len(data)
         await clear(self._journal, self.shard, tail, name)
 
     async def _publish(self, name: str) -> str:

@@ -41,6 +41,9 @@ def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, Property
     }
     if twin.last_reading_time:
         common["lastReadingTime"] = datetime.fromtimestamp(twin.last_reading_time, UTC).isoformat()
+    if twin.signal_epoch is not None:
+        common["statisticsEpoch"] = twin.signal_epoch.number
+        common["statisticsSince"] = datetime.fromtimestamp(twin.signal_epoch.since, UTC).isoformat()
     shown = dict(twin_type.properties(decode_state(twin, twin_type)))
     for name, edit in twin.maintenance.edits.items():
         if edit.is_shown or (edit.value is None and shown.get(name) is None):

@@ -8,9 +8,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twin_actors.documents import Severity
-from twin_actors.dtdl import Interface, Primitive
-from twin_actors.twin import CONNECTION, Command, Rule, TwinType
+from twin_actors.dtdl import Array, Interface, Primitive
+from twin_actors.twin import CONNECTION, Command, Frames, Rule, TwinType
 
+MAX_FRAME_CHANNELS = 65_536
+"""As many float32 values as a message has room for."""
+
+MAX_FRAME_LIMIT = 1e100
+"""Statistics square the values."""
+
+MAX_FRAME_FAULTS = 10
+"""That are told: thousands of channels are made by one line."""
+
+_WIDE_SCHEMAS = (Array(Primitive("float")), Array(Primitive("double")))
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -20,6 +30,9 @@ def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
     missing = [channel.name for channel in twin_type.channels if channel.name not in interface.telemetries]
     if missing:
         faults.append(f"its model.json has no Telemetry for channels {', '.join(missing)}")
+    if twin_type.frames is not None:
+        found = _frames_faults(twin_type.frames, interface)
+        faults += (f"frames: {fault}" for fault in itertools.islice(found, MAX_FRAME_FAULTS))
     faults += (f"two rules are named {name!r}: rename one" for name in _twice(rule.name for rule in twin_type.rules))
     faults += (f"command {name} has two rows: take one away" for name in _twice(row.name for row in twin_type.commands))
     rows = {row.name: row for row in twin_type.commands}
@@ -46,6 +59,26 @@ def _layout_faults(twin_type: TwinType[Any]) -> Iterator[str]:
 
 def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _frames_faults(frames: Frames, interface: Interface) -> Iterator[str]:
+    declared = interface.telemetries.get(frames.telemetry)
+    if declared is None or declared.schema not in _WIDE_SCHEMAS:
+        yield f"the model has no Telemetry {frames.telemetry} that is an Array of float or double"
+    if not 1 <= len(frames.channels) <= MAX_FRAME_CHANNELS:
+        yield f"{len(frames.channels)} channels are declared; 1 to {MAX_FRAME_CHANNELS} fit a message"
+    twice = _twice(channel.name for channel in frames.channels)
+    if twice:
+        yield f"two channels are named {twice[0]!r}: rename one"
+    if not 0.0 < frames.time_constant_seconds < math.inf:
+        yield "time_constant_seconds must be positive and finite"
+    for channel in frames.channels:
+        if not -MAX_FRAME_LIMIT <= channel.low <= channel.high <= MAX_FRAME_LIMIT:
+            yield f"channel {channel.name}: set low and high to finite limits, the lower first"
+        if not channel.max_rate > 0.0:
+            yield f"channel {channel.name}: max_rate must be positive"
+        if channel.stuck_after != math.inf or not channel.required:
+            yield f"channel {channel.name}: frames know no stuck_after, and every channel is required: leave both out"
 
 
 def _rule_faults(rule: Rule, rows: dict[str, Command[Any]], interface: Interface) -> Iterator[str]:

@@ -6,15 +6,27 @@ both end in the same memory.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from twin_actors.caution import Caution
-from twin_actors.commit import Claim, Commit, Intent, KeepLetter, OutboxEntry, Rebase, Record, Repair, Twin
+from twin_actors.commit import (
+    AcceptedFrames,
+    Claim,
+    Commit,
+    Intent,
+    KeepLetter,
+    OutboxEntry,
+    Rebase,
+    Record,
+    Repair,
+    Twin,
+)
 from twin_actors.outputs import SendForward
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
+from twin_actors.wide import Statistics, refold
 
 ERA = 2**32
 """Numbers of a channel between two repairs of its sender, more than it ever uses: the first of an era is taken whatever
@@ -62,6 +74,8 @@ class Shard(msgspec.Struct, kw_only=True):
         How often the numbers of events have begun anew.
     given_up : list of str
         Segments and snapshots that a repair left behind.
+    statistics : dict
+        Twin id → statistics of the signals of a wide twin, as far as frames can be folded by this version of the app.
     """
 
     partition: int
@@ -81,11 +95,21 @@ class Shard(msgspec.Struct, kw_only=True):
     open_channels: list[int] = []
     renumbered: int = 0
     given_up: list[str] = []
+    statistics: dict[str, Statistics] = {}
 
-    def apply(self, record: Record) -> None:
-        """Take over what a record of the journal says."""
+    def apply(self, record: Record, statistics: Mapping[str, Statistics] | None = None) -> None:
+        """Take over what a record of the journal says.
+
+        Parameters
+        ----------
+        record
+        statistics
+            What the record's frames lead to, where it is known; otherwise they are folded here.
+        """
         if isinstance(record, Commit):
             self._apply_commit(record)
+            if record.accepted.frames:
+                self._follow_frames(record, statistics or {})
         elif isinstance(record, Claim):
             self.epoch = record.epoch
             self.caution.claimed(record)
@@ -149,6 +173,22 @@ class Shard(msgspec.Struct, kw_only=True):
             self.sent_channels[partition] = next_era(self.sent_channels.get(partition, 0))
         self.open_channels = repair.channels
         self._count({"repairs": 1})
+
+    def _follow_frames(self, commit: Commit, known: Mapping[str, Statistics]) -> None:
+        """Bring the statistics of wide twins up to the frames of a record."""
+        accepted = commit.accepted
+        by_twin: dict[str, list[tuple[AcceptedFrames, bytes]]] = {}
+        for message in accepted.frames:
+            by_twin.setdefault(accepted.twin_ids[message.index], []).append((message, accepted.bodies[message.index]))
+        for twin_id, messages in by_twin.items():
+            epoch = self.twins[twin_id].signal_epoch
+            statistics = known.get(twin_id)
+            if epoch is not None and (statistics is None or statistics.epoch != epoch):
+                statistics = refold(self.statistics.get(twin_id), epoch, messages)
+            if statistics is None:
+                self.statistics.pop(twin_id, None)
+            else:
+                self.statistics[twin_id] = statistics
 
     def _count(self, counts: dict[str, int]) -> None:
         totals = Counter(self.totals)

@@ -31,6 +31,8 @@ class Tail(msgspec.Struct, kw_only=True):
     records: int = 0
     since_snapshot: int = 0
     """Bytes of records that a restore reads beyond the snapshot."""
+    snapshot_bytes: int = 0
+    """Of the snapshot itself."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -140,6 +142,7 @@ async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail,
     if stored is None:
         raise _Missing(f"snapshot {name}, which the manifest names,")
     snapshot = decode_snapshot(stored.data, name)
+    snapshot.tail.snapshot_bytes = len(stored.data)
     return snapshot.shard, snapshot.tail, manifest.etag
 
 

@@ -17,14 +17,16 @@ from twin_actors.alerting import Situation
 from twin_actors.asking import resolve_edits, take
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected
+from twin_actors.frames import WideRow
 from twin_actors.layout import decode_state, encode_state, upgraded
-from twin_actors.messages import Envelope, Quality, Reading
+from twin_actors.messages import Envelope, Quality, Reading, Row
 from twin_actors.outputs import Output, SendCommand
 from twin_actors.overdue import break_silence
-from twin_actors.quality import judge, overall
+from twin_actors.quality import TIME, judge, overall
 from twin_actors.requests import AddressedRequest
 from twin_actors.telling import MAX_FOLLOWING, Addressed, AddressedTell, DueTimer, Said
-from twin_actors.twin import KernelRequest, PropertyValue, Turn, TwinType
+from twin_actors.twin import Frame, KernelRequest, PropertyValue, Turn, TwinType
+from twin_actors.wide import Hearing, Statistics, listen, overall_quality
 
 type Turns[T] = Generator[KernelRequest, Any, T]
 
@@ -48,6 +50,8 @@ class Work(msgspec.Struct, frozen=True):
     recent_keys: Sequence[int]
     waiting: int = 0
     """How many commands wait for its device."""
+    statistics: Statistics | None = None
+    """Of its signals, where it hears frames."""
 
 
 class Folded(msgspec.Struct):
@@ -69,6 +73,10 @@ class Folded(msgspec.Struct):
         Those that were due; one whose turn was refused is over as well.
     outputs : list of Output
         What the twin's rules and the apps' requests leave for the world.
+    statistics : Statistics or None
+        Of its signals after the frames folded; None where there were none.
+    frames : dict
+        Sequence number of each message of frames → the times given to its rows, and their qualities, packed.
     """
 
     twin: Twin
@@ -79,6 +87,8 @@ class Folded(msgspec.Struct):
     repeated: int = 0
     timers: int = 0
     outputs: list[Output] = []
+    statistics: Statistics | None = None
+    frames: dict[int, tuple[list[float], list[bytes]]] = {}
 
     @property
     def is_changed(self) -> bool:
@@ -174,7 +184,7 @@ def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of
             continue
         try:
             if isinstance(envelope, Envelope):
-                state, folded.twin, flags, outputs = yield from _turn(work, state, folded.twin, envelope)
+                state, folded.twin, flags, outputs = yield from _turn(work, state, folded, envelope)
             elif isinstance(envelope, AddressedRequest):
                 _ask(work, state, folded, envelope)
                 continue
@@ -239,35 +249,51 @@ def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
     return Rejected("turn_failed", f"{twin_type.name}.receive raised {type(error).__name__}: {error}")
 
 
+def _listen(work: Work, folded: Folded, first: Row | WideRow) -> Hearing | None:
+    """Return what hears the frames of a message, None where it brings readings; refuse what the type does not hear."""
+    if isinstance(first, WideRow):
+        return listen(work.twin_type, folded.twin.signal_epoch, folded.statistics or work.statistics, first)
+    if Reading not in work.twin_type.hears:
+        raise _not_heard(work.twin_type, "a device's readings")
+    return None
+
+
 def _turn(
     work: Work,
     state: Any,  # noqa: ANN401  the type's own state
-    twin: Twin,
+    folded: Folded,
     envelope: Envelope,
 ) -> Turns[tuple[Any, Twin, list[dict[str, Quality]], list[Output]]]:
     """Fold one message, all of its rows or none."""
-    event, twin_type = envelope.event, work.twin_type
-    if Reading not in twin_type.hears:
-        raise _not_heard(twin_type, "a device's readings")
+    event, twin_type, twin = envelope.event, work.twin_type, folded.twin
+    hearing = _listen(work, folded, envelope.rows[0])
     said: Said | None = None
     hub_time = event.enqueued_time if event.received_time is None else event.received_time
     signals, last_time, quality, maintenance = twin.signals, twin.last_reading_time, twin.quality, twin.maintenance
     flags: list[dict[str, Quality]] = []
     outputs: list[Output] = []
     shown: Mapping[str, PropertyValue | None] | None = None
+    heard: Reading | Frame
     for number, row in enumerate(envelope.rows, 1):
         shown = None
-        reading, signals = judge(twin_type.channels, signals, row, hub_time, last_time)
-        result = twin_type.receive(state, reading)
+        if isinstance(row, Row):
+            heard, signals = judge(twin_type.channels, signals, row, hub_time, last_time)
+            result = twin_type.receive(state, heard)
+            flags.append(heard.quality)
+        else:
+            assert hearing is not None
+            heard = hearing.hear(row, hub_time, last_time)
+            result = twin_type.receive(state, heard)
+            flags.append({TIME: Quality.SUSPECT} if heard.is_time_replaced else {})
         turn = (yield from result) if isinstance(result, Generator) else result
         state = turn.state
-        flags.append(reading.quality)
         if turn.outputs:
             said = said or Said.of(twin_type, twin, f"{work.partition}-{envelope.sequence_number}")
-            said.take(turn.outputs, reading.time, MAX_FOLLOWING)
-        if reading.is_late:
+            said.take(turn.outputs, heard.time, MAX_FOLLOWING)
+        if heard.is_late:
             continue
-        before, last_time, quality = last_time, reading.time, overall(reading)
+        before, last_time = last_time, heard.time
+        quality = overall(heard) if isinstance(heard, Reading) else overall_quality(heard)
         if (twin_type.rules or maintenance.watches) and (len(outputs) < MAX_OUTPUTS or number == len(envelope.rows)):
             shown = _shown(twin_type, state)
             situation = Situation(
@@ -302,10 +328,14 @@ def _turn(
         quality=quality,
         maintenance=maintenance,
         timers=twin.timers if said is None else said.timers,
+        signal_epoch=twin.signal_epoch if hearing is None else hearing.statistics.epoch,
     )
     if maintenance.watches:
         after, left = break_silence(twin, after, twin_type, hub_time)
         outputs += left
+    if hearing is not None:  # nothing can fail any more
+        folded.statistics = hearing.statistics
+        folded.frames[envelope.sequence_number] = (hearing.times, hearing.quality)
     return state, after, flags, outputs
 
 

@@ -4,14 +4,18 @@ A twin type is a value, `TwinType`, found in ``twin_actors/types/<name>/twin.py`
 name ``TWIN``. Its `receive` is plain, deterministic code: no I/O, no clock, no randomness.
 """
 
+import functools
 import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from twin_actors.documents import Priority, Severity
 from twin_actors.documents import PropertyValue as PropertyValue  # noqa: PLC0414  part of what a type is written with
+from twin_actors.frames import Frame as Frame  # noqa: PLC0414  part of what a type is written with
 from twin_actors.messages import Reading
 
 type Message = Reading
@@ -258,6 +262,29 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
     down: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
+class Frames(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The frames of a wide machine, which come as Arrow streams: a row of the twin type's table.
+
+    Attributes
+    ----------
+    telemetry : str
+        The Telemetry in the DTDL model, an Array of float or double.
+    channels : tuple of Channel
+        What the values of a row are, in their order. Absence is always reported, and silence is not suspicious here.
+    time_constant_seconds : float
+        Of the smoothed values and slopes among the statistics.
+    """
+
+    telemetry: str
+    channels: tuple[Channel, ...]
+    time_constant_seconds: float = 600.0
+
+    @functools.cached_property
+    def limits(self) -> npt.NDArray[np.float64]:
+        """Lowest and highest value and fastest change of each channel, as the kernel takes them."""
+        return np.array([(one.low, one.high, one.max_rate) for one in self.channels], dtype=np.float64).reshape(-1, 3)
+
+
 # What it takes beside the state is what `hears` names, which the type checker cannot know.
 type Receive[S] = Callable[[S, Any], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
 
@@ -279,6 +306,8 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         What the graph shows of a state: property name → finite value; None takes one away that was shown.
     channels : tuple of Channel
         The quantities its device reports.
+    frames : Frames or None
+        What it reports by thousands: each row is heard as a `Frame`.
     features : Callable or None
         What the RUL model of the type is asked with: state → numbers in its order (NaN where one is not known), None
         while nothing can be said.
@@ -293,7 +322,7 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     upgrades : tuple of Upgrade
         From each earlier layout to the next, in order.
     hears : frozenset of type
-        Of `Reading`, `Told` and `TimerDue`: what is sent to it and is not among them is a dead letter.
+        Of `Reading`, `Told` and `TimerDue`, beside frames: what is sent to it and is not among them is a dead letter.
     part_of : Callable
         Twin id → id of the twin that it is part of, empty for none: a rule of how twins are named.
     """
@@ -304,6 +333,7 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     receive: Receive[S]
     properties: Callable[[S], Mapping[str, PropertyValue | None]]
     channels: tuple[Channel, ...]
+    frames: Frames | None = None
     features: Callable[[S], tuple[float, ...] | None] | None = None
     rules: tuple[Rule, ...] = ()
     commands: tuple[Command[S], ...] = ()

@@ -162,3 +162,26 @@ def machine_temperatures(
         mean = tuple((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
         state = moved(state, mean, h)
     return state
+
+
+type Said = tuple[float, float]
+"""Time and value."""
+
+
+def signal_statistics(said: Sequence[Said], time_constant: float) -> list[float]:
+    """Statistics of one channel out of all that it said, in the order in which it came."""
+    values = [value for _, value in said]
+    mean = math.fsum(values) / len(values)
+    last_time, last = said[0]
+    smoothed, slope = last, 0.0
+    for time, value in said[1:]:
+        elapsed = time - last_time
+        if elapsed < 0.0:
+            continue
+        kept = math.exp(-elapsed / time_constant)
+        smoothed = kept * smoothed + (1.0 - kept) * value
+        if elapsed > 0.0:
+            slope = kept * slope + (1.0 - kept) * (value - last) / elapsed
+        last_time, last = time, value
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return [len(values), mean, squares, min(values), max(values), last, last_time, smoothed, slope]

@@ -1,5 +1,6 @@
 """Rows of a twin type that fit neither each other nor the model are named, all at once."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from twin_actors.documents import Priority, PropertyValue, Severity
 from twin_actors.dtdl import Interface, parse, to_dtmi
 from twin_actors.registry import load_registry
 from twin_actors.rows import row_faults
-from twin_actors.twin import CONNECTION, Channel, Command, Escalation, Rule, Upgrade
+from twin_actors.twin import CONNECTION, Channel, Command, Escalation, Frames, Rule, Upgrade
 
 
 def _property(name: str, schema: str = "double", *, writable: bool = False) -> dict[str, PropertyValue]:
@@ -26,6 +27,8 @@ MODEL: dict[str, Any] = {
     "contents": [
         {"@type": "Telemetry", "name": "temperature", "schema": "double"},
         {"@type": "Telemetry", "name": "scale", "schema": "double"},
+        {"@type": "Telemetry", "name": "tension", "schema": {"@type": "Array", "elementSchema": "float"}},
+        {"@type": "Telemetry", "name": "counts", "schema": {"@type": "Array", "elementSchema": "integer"}},
         _property("temperatureNow"),
         _property("coolTo", writable=True),
         _property("isOn", "boolean"),
@@ -142,6 +145,39 @@ def test_a_command_that_does_not_fit(interface: Interface, row: Command[Any], fa
     """It is named with what to do."""
     (found,) = _faults(interface, commands=(row, *(one for one in (COOL, RING) if one.name != row.name)))
     assert fault in found
+
+
+THREADS = (Channel("thread-1", 0.0, 1.0), Channel("thread-2", 0.0, 1.0))
+FRAMES = Frames(telemetry="tension", channels=THREADS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"telemetry": "warp"}, "the model has no Telemetry warp that is an Array of float or double"),
+        ({"telemetry": "temperature"}, "the model has no Telemetry temperature that is an Array"),
+        ({"telemetry": "counts"}, "the model has no Telemetry counts that is an Array of float or double"),
+        ({"channels": ()}, "0 channels are declared"),
+        ({"channels": (THREADS[0], THREADS[0])}, "two channels are named 'thread-1'"),
+        ({"channels": (Channel("thread", -math.inf, 1.0),)}, "channel thread: set low and high to finite limits"),
+        ({"channels": (Channel("thread", 2.0, 1.0),)}, "channel thread: set low and high to finite limits"),
+        ({"channels": (Channel("thread", 0.0, 1.0, max_rate=0.0),)}, "channel thread: max_rate must be positive"),
+        ({"channels": (Channel("thread", 0.0, 1.0, stuck_after=5.0),)}, "frames know no stuck_after"),
+        ({"channels": (Channel("thread", 0.0, 1.0, required=False),)}, "every channel is required"),
+        ({"time_constant_seconds": 0.0}, "time_constant_seconds must be positive"),
+    ],
+)
+def test_frames_that_do_not_fit(interface: Interface, changes: dict[str, Any], fault: str) -> None:
+    """The statistics of such channels would mean nothing."""
+    assert _faults(interface, frames=FRAMES) == []
+    (found,) = _faults(interface, frames=replace(FRAMES, **changes))
+    assert f"frames: {fault}" in found or fault in found
+
+
+def test_a_thousand_faulty_channels_are_told_by_ten(interface: Interface) -> None:
+    """One line of code made them."""
+    channels = tuple(Channel(f"thread-{number}", 2.0, 1.0) for number in range(1000))
+    assert len(_faults(interface, frames=replace(FRAMES, channels=channels))) == 10
 
 
 def test_all_faults_are_told(interface: Interface) -> None:
