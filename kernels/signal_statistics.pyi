@@ -26,6 +26,7 @@ class SignalStatistics(NamedTuple):
     slope: _Doubles
 
 def no_statistics(channels: int) -> _Doubles: ...
+def room(channels: int) -> bytearray: ...
 def fold_row(
     before: _Doubles,
     values: _Row,

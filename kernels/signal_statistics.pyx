@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cpython.bytearray cimport PyByteArray_FromStringAndSize
 from libc.math cimport NAN, expm1, fabs
 
 VERSION = 1  # rises whenever the same rows would give other bits
@@ -201,6 +202,13 @@ def no_statistics(Py_ssize_t channels):
     result = np.full((channels, ROWS), NAN)
     result[:, COUNT] = 0.0
     return result
+
+
+def room(Py_ssize_t channels):
+    """Room for the statistics of channels, a bytearray that is not filled: clearing it would cost as much as using it."""
+    if channels < 0:
+        raise ValueError(f"channels: {channels} are less than none")
+    return PyByteArray_FromStringAndSize(NULL, channels * ROWS * sizeof(double))
 
 
 def fold_row(before, values, double time, limits, double time_constant, after, quality):

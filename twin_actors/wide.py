@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kernels.signal_statistics import GOOD, VERSION, SignalStatistics, fold_row, no_statistics, refold_row
+from kernels.signal_statistics import GOOD, VERSION, SignalStatistics, fold_row, no_statistics, refold_row, room
 from twin_actors.commit import AcceptedFrames
 from twin_actors.errors import Rejected
 from twin_actors.frames import Frame, SignalEpoch, WideRow
@@ -55,10 +55,6 @@ def _array(data: bytearray, channels: int) -> Array:
     return np.frombuffer(data, dtype="<f8").reshape(channels, -1)
 
 
-def _room(channels: int) -> bytearray:
-    return bytearray(channels * len(SignalStatistics._fields) * 8)
-
-
 class Hearing:
     """A message of frames while its turn runs; thrown away where the turn fails.
 
@@ -74,7 +70,7 @@ class Hearing:
 
     def __init__(self, frames: Frames, epoch: SignalEpoch | None, held: Statistics | None) -> None:
         self.frames = frames
-        self._room = _room(len(frames.channels))
+        self._room = room(len(frames.channels))
         self._after = _array(self._room, len(frames.channels))
         known = SignalEpoch(VERSION, 1, 0.0, 0, len(frames.channels), float(frames.time_constant_seconds))
         if epoch is not None:
@@ -180,8 +176,8 @@ def refold(
     before = epoch.rows - sum(len(message.times) for message, _ in messages)
     if epoch.kernel != VERSION or before < 0:
         return None
-    room = _room(epoch.channels)
-    array = _array(room, epoch.channels)
+    data = room(epoch.channels)
+    array = _array(data, epoch.channels)
     if before == 0:
         array[:] = no_statistics(epoch.channels)
     elif held is not None and held.epoch == msgspec.structs.replace(epoch, rows=before):
@@ -191,7 +187,7 @@ def refold(
     for message, body in messages:
         if not _take_up(array, message, body, epoch):
             return None
-    return Statistics(epoch, room)
+    return Statistics(epoch, data)
 
 
 def _take_up(array: Array, message: AcceptedFrames, body: bytes, epoch: SignalEpoch) -> bool:
