@@ -205,7 +205,7 @@ def no_statistics(Py_ssize_t channels):
 
 
 def room(Py_ssize_t channels):
-    """Room for the statistics of channels, a bytearray that is not filled: clearing it would cost as much as using it."""
+    """Room for the statistics of channels, a bytearray that is not cleared: that would cost as much as using it."""
     if channels < 0:
         raise ValueError(f"channels: {channels} are less than none")
     return PyByteArray_FromStringAndSize(NULL, channels * ROWS * sizeof(double))
