@@ -36,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True):
     frame_bytes : int
         Of one record.
     snapshot_bytes : int
-        Of journal that a restore may have to read beyond the snapshot, or as many as the snapshot has.
+        Of journal that a restore may have to read beyond the snapshot; about as many as it has where it is larger.
     """
 
     segment_bytes: int = 256 * 1024 * 1024
@@ -171,8 +171,9 @@ class Owner:
     @property
     def is_snapshot_due(self) -> bool:
         """Whether a restore would have to read much beyond the snapshot."""
-        # Not more often than it has grown by itself: one with the statistics of wide twins is large.
-        return self._tail.since_snapshot >= max(self._limits.snapshot_bytes, self._tail.snapshot_bytes)
+        # One with the statistics of wide twins is large, and must not be written more often than it is read for.
+        large = self._tail.snapshot_bytes - self._limits.frame_bytes
+        return self._tail.since_snapshot >= max(self._limits.snapshot_bytes, large)
 
     async def is_current(self) -> bool:
         """Whether nobody else has written since: the last record appended is the last there is."""

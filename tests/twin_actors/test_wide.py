@@ -337,7 +337,7 @@ async def test_a_record_is_hardly_larger_than_its_frame() -> None:
 async def test_snapshots_do_not_come_more_often_than_they_are_large() -> None:
     """Else a shard of wide twins would write its statistics over and over."""
     world = loom()
-    runtime = world.runtime(_wide_type(), limits=Limits(snapshot_bytes=1_000))
+    runtime = world.runtime(_wide_type(), limits=Limits(snapshot_bytes=1_000, frame_bytes=100_000))
     row = np.zeros((1, WIDE), np.float32)
     published = []
     for second in range(60):
@@ -346,7 +346,7 @@ async def test_snapshots_do_not_come_more_often_than_they_are_large() -> None:
         published.append(manifest and manifest.data)
     # 60 KB a frame, 1.08 MB a snapshot: about one in eighteen, also after a restart.
     assert 3 <= len(set(published)) <= 5
-    runtime = world.runtime(_wide_type(), limits=Limits(snapshot_bytes=1_000))
+    runtime = world.runtime(_wide_type(), limits=Limits(snapshot_bytes=1_000, frame_bytes=100_000))
     await deliver(world, runtime, tension(row, [60.0]))
     manifest = await world.journal.read("manifests/0")
     assert manifest is not None
