@@ -22,11 +22,11 @@ from twin_actors.layout import decode_state, encode_state, upgraded
 from twin_actors.messages import Envelope, Quality, Reading, Row
 from twin_actors.outputs import Output, SendCommand
 from twin_actors.overdue import break_silence
-from twin_actors.quality import TIME, judge, overall
+from twin_actors.quality import judge, overall
 from twin_actors.requests import AddressedRequest
 from twin_actors.telling import MAX_FOLLOWING, Addressed, AddressedTell, DueTimer, Said
 from twin_actors.twin import Frame, KernelRequest, PropertyValue, Turn, TwinType
-from twin_actors.wide import Hearing, Statistics, listen, overall_quality
+from twin_actors.wide import Hearing, Statistics, listen, overall_quality, row_flags
 
 type Turns[T] = Generator[KernelRequest, Any, T]
 
@@ -258,6 +258,10 @@ def _listen(work: Work, folded: Folded, first: Row | WideRow) -> Hearing | None:
     return None
 
 
+def _overall(heard: Reading | Frame) -> Quality:
+    return overall(heard) if isinstance(heard, Reading) else overall_quality(heard)
+
+
 def _turn(
     work: Work,
     state: Any,  # noqa: ANN401  the type's own state
@@ -284,7 +288,7 @@ def _turn(
             assert hearing is not None
             heard = hearing.hear(row, hub_time, last_time)
             result = twin_type.receive(state, heard)
-            flags.append({TIME: Quality.SUSPECT} if heard.is_time_replaced else {})
+            flags.append(row_flags(heard))
         turn = (yield from result) if isinstance(result, Generator) else result
         state = turn.state
         if turn.outputs:
@@ -292,8 +296,7 @@ def _turn(
             said.take(turn.outputs, heard.time, MAX_FOLLOWING)
         if heard.is_late:
             continue
-        before, last_time = last_time, heard.time
-        quality = overall(heard) if isinstance(heard, Reading) else overall_quality(heard)
+        before, last_time, quality = last_time, heard.time, _overall(heard)
         if (twin_type.rules or maintenance.watches) and (len(outputs) < MAX_OUTPUTS or number == len(envelope.rows)):
             shown = _shown(twin_type, state)
             situation = Situation(

@@ -19,7 +19,7 @@ from twin_actors.commit import AcceptedFrames
 from twin_actors.errors import Rejected
 from twin_actors.frames import Frame, SignalEpoch, WideRow
 from twin_actors.messages import Quality
-from twin_actors.quality import event_time
+from twin_actors.quality import TIME, event_time
 from twin_actors.twin import Frames, TwinType
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,11 @@ def overall_quality(frame: Frame) -> Quality:
     if frame.good == len(frame.quality) and not frame.is_time_replaced:
         return Quality.GOOD
     return Quality.SUSPECT if frame.good + frame.suspect else Quality.BAD
+
+
+def row_flags(frame: Frame) -> dict[str, Quality]:
+    """Return what is not good of a row beside its values, which are told by their place."""
+    return {TIME: Quality.SUSPECT} if frame.is_time_replaced else {}
 
 
 def pack(quality: npt.NDArray[np.uint8]) -> bytes:
