@@ -318,8 +318,7 @@ def _turn(
     if maintenance.edits:
         maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
         outputs += left
-    if said is not None:
-        outputs += said.forwards
+    outputs += [] if said is None else said.forwards
     after = msgspec.structs.replace(
         twin,
         state=encoded,
