@@ -89,7 +89,8 @@ class Settlement:
         await simulation.books.check_storage(simulation.services.storage, partition)
         owner = simulation.host.owners(partition)[0]
         shard = owner.runtime.shard(partition)
-        if shard is not None and not simulation.is_replaced(owner, partition):  # else nobody has asked since
+        is_known = partition not in owner.unsure and not simulation.is_replaced(owner, partition)
+        if shard is not None and is_known:  # else nobody has asked since, or an answer is on its way
             ledger.check_memory(shard)
         promise(
             balance(ledger.shard) == ledger.watermark + 1 - (ledger.first or 0),
@@ -137,13 +138,15 @@ class Settlement:
             assert document is not None
             if document.status in UNSETTLED:
                 promise(
-                    self._is_lost(twin_id) or not self._is_command(twin_id, operation_id, document.status),
+                    self._is_lost(twin_id, operation_id) or not self._is_command(twin_id, operation_id, document.status),
                     f"operation {operation_id} of {twin_id} was accepted, and stays {document.status}",
                 )
 
-    def _is_lost(self, twin_id: str) -> bool:
-        """Whether events of a twin's shard went before they were folded: the request may have been one of them."""
+    def _is_lost(self, twin_id: str, operation_id: str) -> bool:
+        """Whether the request may have expired before it was folded, or was given up with what kills processes."""
         ledger = self._simulation.books.home(twin_id)
+        if any(f'"{operation_id}"'.encode() in event.body for event in ledger.reference.letters.values()):
+            return True
         return bool(ledger.first or ledger.shard.totals.get("lost"))
 
     def _is_command(self, twin_id: str, operation_id: str, status: str) -> bool:
