@@ -41,7 +41,7 @@ async def take(active: Active, events: Sequence[Event]) -> None:
             return
         index, first, last = gap
         await _fold_chunks(active, fresh[:index])
-        await _heal(active, first, last)
+        await _heal(active, first, last, fresh[index].enqueued_time)
         fresh = fresh[index:]
 
 
@@ -54,14 +54,14 @@ async def _check_gap(active: Active) -> None:
     check_hub(watermark, (await active.ports.reader.describe(partition)).hub, partition)
 
 
-async def _heal(active: Active, first: int, last: int) -> None:
-    """Fold events that the trigger skipped, read from the hub itself."""
+async def _heal(active: Active, first: int, last: int, next_time: float) -> None:
+    """Fold events that the trigger skipped, read from the hub itself; what follows them was enqueued at `next_time`."""
     partition = active.shard.partition
     while first <= last:
         found = await active.ports.reader.read(partition, first, last)
         upto = found[0].sequence_number if found else last + 1
         if upto > first:
-            await _lose(active, first, upto - 1)
+            await _lose(active, first, upto - 1, found[0].enqueued_time if found else next_time)
         if not found:
             return
         await _fold_chunks(active, found, {"healed": len(found)})
@@ -69,11 +69,14 @@ async def _heal(active: Active, first: int, last: int) -> None:
         first = found[-1].sequence_number + 1
 
 
-async def _lose(active: Active, first: int, last: int) -> None:
-    """Record that events are gone from the hub before they were folded; forwards of any channel may be among them."""
+async def _lose(active: Active, first: int, last: int, next_time: float) -> None:
+    """Record that events are gone from the hub before they were folded; forwards of any channel may be among them.
+
+    They were enqueued before the event that follows them: one that the trigger still hands over is no stranger then.
+    """
     watermark = active.shard.watermark
     assert watermark is not None
-    passed = msgspec.structs.replace(watermark, sequence_number=last)
+    passed = Watermark(last, max(watermark.enqueued_time, next_time), watermark.hub)
     channels = list(range(active.partition_count))
     draft = Commit(append_id="", epoch=0, watermark=passed, open_channels=channels)
     await active.commit(draft, {"lost": last - first + 1})

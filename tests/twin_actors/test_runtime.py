@@ -17,7 +17,7 @@ from tests.twin_actors.world import (
     telemetry,
     twin_at,
 )
-from twin_actors.errors import Fenced, PartitionStopped, Unavailable
+from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.messages import KIND, LETTER, TWIN, Event, Forward, Kind, Reading
 from twin_actors.outbox import letter_path
 from twin_actors.ownership import Limits
@@ -139,6 +139,36 @@ class TestGaps:
         world.put(0, *(telemetry(OTHER, number) for number in range(1203)))
         await runtime.deliver(0, world.events(0, 0, 0) + world.events(0, 1202))
         assert world.heard(runtime, OTHER) == list(range(1203))
+
+    @pytest.mark.parametrize("gone", [3, 4])
+    async def test_an_expired_event_that_the_trigger_still_has_is_no_stranger(
+        self, world: World, runtime: Runtime, gone: int
+    ) -> None:
+        """It was fetched before it expired; the owner that counted it lost came no further than that."""
+
+        class FullJournal:
+            """Takes a claim and the record of the loss, and no more."""
+
+            appends = 2
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(world.journal, name)
+
+            async def append(self, path: str, position: int, data: bytes) -> None:
+                if not self.appends:
+                    raise Unanswered(path)
+                self.appends -= 1
+                await world.journal.append(path, position, data)
+
+        events = world.put(0, *(telemetry(NEAR, number) for number in range(5)))
+        await runtime.deliver(0, events[:1])
+        world.mailbox.expire(0, gone)
+        ports = msgspec.structs.replace(world.ports(), journal=FullJournal())
+        with pytest.raises(Unavailable):
+            await Runtime({"probe": PROBE_TYPE}, ports, lambda: "cut").deliver(0, events[4:])
+        await world.runtime().deliver(0, events[gone - 1 :])
+        restored = await world.restored(0)
+        assert (balance(restored), restored.totals["lost"]) == (5, gone - 1)
 
     async def test_a_channel_goes_on_after_a_forward_that_expired(self, world: World, runtime: Runtime) -> None:
         """What was lost with it is counted; the next forward is no hole for ever."""

@@ -137,8 +137,9 @@ class Settlement:
             promise(document is not None, f"operation {operation_id} of {twin_id} was accepted, and is gone")
             assert document is not None
             if document.status in UNSETTLED:
+                is_more_due = self._is_command(twin_id, operation_id, document.status)
                 promise(
-                    self._is_lost(twin_id, operation_id) or not self._is_command(twin_id, operation_id, document.status),
+                    self._is_lost(twin_id, operation_id) or not is_more_due,
                     f"operation {operation_id} of {twin_id} was accepted, and stays {document.status}",
                 )
 
