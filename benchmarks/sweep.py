@@ -33,7 +33,7 @@ def swept(shard: Shard, now: float) -> tuple[float, float, int]:
         slice_began = time.perf_counter()
         part = sweep(shard, types, rul_model, now)
         longest = max(longest, time.perf_counter() - slice_began)
-        shard.twins.update({twin.twin_id: twin for twin in part.twins})
+        shard.hot.update({twin.twin_id: twin for twin in part.twins})
         shard.swept = part.swept
         changed += len(part.twins)
         if not part.swept:
@@ -51,13 +51,13 @@ def fleet() -> Shard:
     event = Event(sequence_number=0, enqueued_time=START + READINGS, body=json.dumps(rows).encode(), device_id="pump")
     twin = run([Work(0, new_twin("pump", pump), pump, [open_envelope(event, 0)], ())])[0].twin
     names = [f"pump-{number}" for number in range(PUMPS)]
-    return Shard(partition=0, twins={name: msgspec.structs.replace(twin, twin_id=name) for name in names})
+    return Shard(partition=0, hot={name: msgspec.structs.replace(twin, twin_id=name) for name in names})
 
 
 def heard_again(shard: Shard) -> None:
     """Let every twin have heard one more reading that says the same."""
-    for name, twin in shard.twins.items():
-        shard.twins[name] = msgspec.structs.replace(twin, last_reading_time=twin.last_reading_time + 1.0)
+    for name, twin in shard.hot.items():
+        shard.hot[name] = msgspec.structs.replace(twin, last_reading_time=twin.last_reading_time + 1.0)
 
 
 async def main() -> None:

@@ -25,7 +25,7 @@ from twin_actors.ownership import Owner, RecordTooLarge
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, Throttled, WorkOrders
-from twin_actors.sweep import SLICE_BYTES, SLICE_TWINS, RulModels, next_to_sweep, sweep
+from twin_actors.sweep import SLICE_BYTES, SLICE_TWINS, RulModels, Slice, next_to_sweep, sweep
 from twin_actors.twin import TwinType
 from twin_actors.wide import Statistics
 
@@ -45,6 +45,9 @@ comes first. What is left waits for the next batch or tick."""
 
 LAG_SECONDS = 2.0
 """A batch whose newest event is older than this is late."""
+
+AUDIT_SECONDS = 0.2
+"""What one tick spends on comparing quiet twins with the graph."""
 
 SWEEP_SECONDS = 2.0
 """What one invocation spends on sweeping its shard."""
@@ -83,7 +86,7 @@ class Ports(msgspec.Struct, frozen=True):
     @property
     def receivers(self) -> Receivers:
         """Those who take outputs."""
-        return Receivers(self.journal, self.sender, self.documents, self.orders)
+        return Receivers(self.journal, self.sender, self.documents, self.orders, self.graph)
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -157,20 +160,27 @@ class Active(msgspec.Struct):
                 most_twins = 1
                 await self._announce_twin()
             part = sweep(shard, self.types, self.ports.models, now, most_bytes, most_twins)
-            if part.twins or part.failed or part.swept != shard.swept or shard.caution.twins:
+            if self._is_news(part):
                 outbox: list[OutboxEntry] = [*part.outputs]
                 draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
                 counts = {"sweeps_failed": part.failed, "tells": tells(part.outputs)}
                 counts |= {"timers": part.timers, "timers_failed": part.timers_failed}
+                draft = msgspec.structs.replace(draft, swept=part.swept, cooled=part.cooled)
                 try:
-                    await self.commit(msgspec.structs.replace(draft, swept=part.swept), counts)
+                    await self.commit(draft, counts)
                 except RecordTooLarge:
                     if len(part.twins) <= 1:
                         raise
                     most_bytes //= 4
                     continue
+            self.projection.forget(part.cooled)
             if not part.swept or self.ports.clock.elapsed() >= deadline:
                 return
+
+    def _is_news(self, part: Slice) -> bool:
+        """Whether a slice of a sweep must be recorded."""
+        is_on = part.swept != self.shard.swept or self.shard.caution.twins > 0
+        return is_on or bool(part.twins or part.cooled or part.failed)
 
     async def _announce_twin(self) -> None:
         """Say which twin is swept next; leave it out for good if it has killed whoever tried."""
@@ -195,10 +205,10 @@ class Active(msgspec.Struct):
         told = self._told_now()
         record = msgspec.structs.replace(
             draft,
-            twins=self._with_fruitless(draft.twins),
+            twins=self._with_fruitless(draft),
             append_id=self.owner.next_append_id(),
             epoch=self.owner.epoch,
-            delivered=delivered,
+            delivered=[*draft.delivered, *delivered],
             shown=shown,
             outbox=numbered([*draft.outbox, *told], self.shard, self.partition_count),
             counts={**draft.counts, **(counts or {})},
@@ -207,19 +217,22 @@ class Active(msgspec.Struct):
         await self.owner.append(record, statistics)
         self.ports.metrics.committed(self.shard.partition, record.counts, self.ports.clock.elapsed() - asked_at)
         self.fruitless.clear()
+        self.projection.forget(one.twin_id for one in draft.deleted)
         del self.delivered[: len(delivered)]
         del self.told[: len(told)]
         for twin_id, _ in shown:
             del self.shown[twin_id]
 
-    def _with_fruitless(self, twins: list[Twin]) -> list[Twin]:
+    def _with_fruitless(self, draft: Commit) -> list[Twin]:
         """Return the twins of a record, those included that gave a command which nothing came of."""
         if not self.fruitless:
-            return twins
-        changed = {twin.twin_id: twin for twin in twins}
+            return draft.twins
+        changed = {twin.twin_id: twin for twin in draft.twins}
         for twin_id, names in self.fruitless.items():
             twin = changed.get(twin_id)
             if twin is None:
+                if twin_id not in self.shard.twins or any(one.twin_id == twin_id for one in draft.deleted):
+                    continue
                 twin = self.shard.twins[twin_id]
                 twin = msgspec.structs.replace(twin, state_version=twin.state_version + 1)
             for name in names:
@@ -306,6 +319,11 @@ class Active(msgspec.Struct):
         if throttled := projection.throttled + self.dispatch.throttled:
             record(THROTTLED, partition, throttled)
             projection.throttled = self.dispatch.throttled = 0
+
+    async def audit(self) -> None:
+        """Compare some of the twins with the graph."""
+        await self._confirm()
+        await self.projection.audit(self.shard, AUDIT_SECONDS)
 
     async def may_be_dropped(self) -> bool:
         """Whether nobody misses this shard: it owes nothing, or is another's by now; what is due is written first."""

@@ -67,6 +67,7 @@ def take(
     elif isinstance(request, EditRequest):
         maintenance, outputs = _edit(maintenance, twin_type, twin_id, sensed, request)
     else:
+        assert isinstance(request, Acknowledgement)  # what deletes a twin is no turn of it
         maintenance, outputs = _acknowledge(maintenance, twin_id, request, hub_time)
     operations = [*maintenance.operations, request.operation_id][-RECENT_OPERATIONS:]
     return msgspec.structs.replace(maintenance, operations=operations), outputs
@@ -148,11 +149,12 @@ def resolve_edits(
         if is_shown == edit.is_shown and name not in told:
             continue
         edits[name] = msgspec.structs.replace(edit, is_shown=is_shown)
-        outputs.append(_put_edit(twin_id, name, edits[name], detail))
+        outputs.append(put_edit(twin_id, name, edits[name], detail))
     return (msgspec.structs.replace(maintenance, edits=edits) if outputs else maintenance), outputs
 
 
-def _put_edit(twin_id: str, name: str, edit: ManualValue, detail: str) -> PutDocument:
+def put_edit(twin_id: str, name: str, edit: ManualValue, detail: str) -> PutDocument:
+    """Return the output that shows to apps what a person set."""
     body = Edit(
         property=name,
         value=edit.value,

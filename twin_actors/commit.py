@@ -194,6 +194,14 @@ class StrikeLetter(msgspec.Struct, frozen=True, tag="strike"):
 type OutboxEntry = KeepLetter | StrikeLetter | Output
 
 
+class Deleted(msgspec.Struct, frozen=True, array_like=True):
+    """A twin was deleted by an operation, at its last version."""
+
+    twin_id: str
+    operation_id: str
+    state_version: int
+
+
 class Claim(msgspec.Struct, frozen=True, tag="claim"):
     """An owner takes the partition."""
 
@@ -255,6 +263,10 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
         Source partition → number of the last forwarded event applied.
     swept : str or None
         The twin at which a sweep of the shard goes on; empty where it is through, None where none was made.
+    cooled : list of str
+        Twins of which nothing is expected: they are kept as bytes from now on.
+    deleted : list of Deleted
+        Twins that are forgotten, after what else the record says of them.
     counts : dict
         What this commit adds to the partition's totals.
     left_out : list of str
@@ -277,6 +289,8 @@ class Commit(msgspec.Struct, frozen=True, tag="commit", kw_only=True):
     shown: list[tuple[str, int]] = []
     channels: dict[int, int] = {}
     swept: str | None = None
+    cooled: list[str] = []
+    deleted: list[Deleted] = []
     counts: dict[str, int] = {}
     left_out: list[str] = []
     readmitted: list[str] = []

@@ -228,16 +228,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     operation_id : str
         Unique to the twin; the caller may choose it, repeats are one operation.
     kind : str
-        command, edit or acknowledge.
+        command, edit, acknowledge or delete.
     name : str
-        Of the command or of the alert; empty for an edit.
+        Of the command or of the alert; else empty.
     request : object
         What was asked, JSON.
     caller : str
         Who asked; ``rule:<name>`` for an automatic action.
     status : OperationStatus
         accepted: kept; persisted: in the twin's journal; delivered: the device has it, or will find it as desired
-        property; answered: with the device's answer. Edits and acknowledgements end as persisted.
+        property; answered: with the device's answer. All but commands end as persisted.
     requested : datetime
     expires : datetime or None
         Not delivered later than this.

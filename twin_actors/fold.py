@@ -1,11 +1,11 @@
 """A sorted batch becomes the content of one record. Pure: the same batch gives the same record."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from twin_actors.asking import refused
 from twin_actors.commit import Accepted, AcceptedFrames, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
+from twin_actors.deletion import called_off, deleted, farewell, of_nobody, waiting_commands
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter, renumbered
 from twin_actors.messages import Envelope
@@ -48,41 +48,46 @@ def fold(
         Twin id → statistics of its signals after the batch, which are not in the record.
     """
     waiting = _waiting(mail, shard)
-    known = {
-        twin_id: twin
-        for twin_id in mail.by_twin
-        if isinstance(twin := shard.twins.get(twin_id) or newcomers[twin_id], Twin)
-    }
-    folded = run(
-        [
-            Work(
-                shard.partition,
-                twin,
-                types[twin.type_name],
-                mail.by_twin[twin_id],
-                shard.recent_keys.get(twin_id, ()),
-                waiting[twin_id],
-                shard.statistics.get(twin_id),
-            )
-            for twin_id, twin in known.items()
-        ]
-    )
+    works: list[Work] = []
+    for twin_id, envelopes in mail.by_twin.items():
+        recalled, keys = shard.recall(twin_id)
+        twin = recalled or newcomers[twin_id]
+        if isinstance(twin, Twin):
+            heard = envelopes[:-1] if twin_id in mail.deletions else envelopes
+            twin_type, statistics = types[twin.type_name], shard.statistics.get(twin_id)
+            works.append(Work(shard.partition, twin, twin_type, heard, keys, waiting[twin_id], statistics))
+    folded = run(works)
     letters = renumbered([*mail.letters, *_letters(mail, shard.partition, newcomers, folded)], shard)
+    gone = {one.twin.twin_id: one.twin for one in folded if one.twin.twin_id in mail.deletions}
+    dropped = waiting_commands(shard, gone)
     outputs = [output for one in folded for output in one.outputs]
     outputs += _told(mail, newcomers)
+    if gone:
+        outputs = _outputs_without(gone, [*dropped, *outputs], watermark.enqueued_time)
+        outputs += [output for twin_id, twin in gone.items() for output in farewell(twin, mail.deletions[twin_id])]
     commit = Commit(
         append_id="",
         epoch=0,
         watermark=watermark,
         accepted=_accepted(folded),
-        twins=[one.twin for one in folded if one.is_changed],
+        twins=[one.twin for one in folded if one.is_changed and one.twin.twin_id not in gone],
+        deleted=[deleted(twin, mail.deletions[twin_id]) for twin_id, twin in gone.items()],
+        delivered=[command.number for command in dropped],
         outbox=_outbox(mail, letters, outputs),
         letters=[(letter.letter_id, letter.reason) for letter in letters],
         struck=mail.struck,
         channels=mail.channels,
-        counts=_counts(mail, folded, letters, newcomers),
+        counts=_counts(mail, folded, letters, newcomers, len(gone)),
     )
     return commit, {one.twin.twin_id: one.statistics for one in folded if one.statistics is not None}
+
+
+def _outputs_without(gone: Mapping[str, Twin], outputs: Sequence[Output], time: float) -> list[Output]:
+    """Return outputs in which commands of twins that are gone are called off."""
+    return [
+        called_off(output, time) if isinstance(output, SendCommand) and output.command.twin_id in gone else output
+        for output in outputs
+    ]
 
 
 def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
@@ -111,7 +116,7 @@ def _waiting(mail: Mail, shard: Shard) -> Counter[str]:
 def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:
     """Return what tells apps that the twin they asked is none."""
     return [
-        refused(twin_id, asked.request, f"{stranger.reason}: {stranger.detail}", asked.event.enqueued_time)
+        of_nobody(twin_id, asked, stranger.reason, stranger.detail)
         for twin_id, envelopes in mail.by_twin.items()
         if isinstance(stranger := newcomers.get(twin_id), Rejected)
         for asked in envelopes
@@ -158,7 +163,9 @@ def tells(outputs: Iterable[Output]) -> int:
     return sum(isinstance(output, SendForward) for output in outputs)
 
 
-def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcomers: Newcomers) -> dict[str, int]:
+def _counts(
+    mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcomers: Newcomers, gone: int
+) -> dict[str, int]:
     counts = Counter(mail.counts)
     counts["messages"] = sum(len(one.accepted) for one in folded)
     heard = [envelope for one in folded for envelope, _, _ in one.accepted]
@@ -166,8 +173,9 @@ def _counts(mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcome
     counts["told"] = sum(isinstance(envelope, AddressedTell) for envelope in heard)
     counts["tells"] = tells(output for one in folded for output in one.outputs)
     counts["resent"] = sum(one.resent for one in folded)
-    counts["requests"] = sum(one.requests for one in folded) + len(_told(mail, newcomers))
-    counts["requests_repeated"] = sum(one.repeated for one in folded)
+    counts["requests"] = sum(one.requests for one in folded) + len(_told(mail, newcomers)) + gone
+    counts["deleted"] = gone
+    counts["requests_repeated"] += sum(one.repeated for one in folded)
     counts["dead_letters"] = len(letters)
     counts["forwarded"] = len(mail.misplaced)
     return {name: count for name, count in counts.items() if count}

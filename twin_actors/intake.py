@@ -124,8 +124,13 @@ async def _fold(
     """Fold contiguous events into one record; into two where it would be too large."""
     shard = active.shard
     mail = sort(events, shard, active.partition_count, await _replayed(active, events), condemned)
+    if mail.cut_at is not None:
+        cut = next(index for index, event in enumerate(events) if event.sequence_number == mail.cut_at)
+        await _fold(active, events[:cut], counts)
+        await _fold(active, events[cut:], None)
+        return
     strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
-    newcomers = await introduce(strangers, active.ports.graph, active.ports.clock, active.types)
+    newcomers = await introduce(strangers, active.ports.graph, active.ports.clock, active.types, shard)
     last = events[-1]
     assert shard.watermark is not None
     newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))

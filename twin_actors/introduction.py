@@ -10,6 +10,7 @@ from twin_actors.clock import Clock
 from twin_actors.commit import Twin
 from twin_actors.errors import Rejected, Unavailable
 from twin_actors.fold import Newcomers
+from twin_actors.shard import Shard
 from twin_actors.sinks import Absent, Graph, GraphTwin, Refused, Throttled
 from twin_actors.telling import Addressed
 from twin_actors.turn import new_twin
@@ -32,6 +33,7 @@ async def introduce(
     graph: Graph,
     clock: Clock,
     types: Mapping[str, TwinType[Any]],
+    shard: Shard,
 ) -> Newcomers:
     """Find out who the unknown twins of a batch are.
 
@@ -42,6 +44,8 @@ async def introduce(
     graph, clock
     types
         Name → twin type.
+    shard
+        Of a twin that it has just deleted the graph is not asked: who is there still is leaving.
     """
     by_model = {twin_type.model: twin_type for twin_type in types.values()}
     deadline = clock.elapsed() + PATIENCE_SECONDS
@@ -51,20 +55,20 @@ async def introduce(
         announced = next((envelope.event.model for envelope in envelopes if envelope.event.model), None)
         async with limit:
             try:
-                shown = await _read(twin_id, graph, clock, 0.0 if announced in by_model else deadline)
+                patient_until = 0.0 if announced in by_model else deadline
+                shown = None if twin_id in shard.leaving else await _read(twin_id, graph, clock, patient_until)
             except Refused as error:
                 return Rejected("graph_refuses", f"the graph has no twin {twin_id}: {error}")
             except Unavailable as error:
                 if announced in by_model:
                     # What the graph says of it is asked when it is to be shown there.
-                    return msgspec.structs.replace(
-                        new_twin(twin_id, by_model[announced], is_announced=True), is_unmet=True
-                    )
+                    twin = new_twin(twin_id, by_model[announced], shard.floor, is_announced=True)
+                    return msgspec.structs.replace(twin, is_unmet=True)
                 return Rejected(
                     GRAPH_UNAVAILABLE,
                     f"whether there is a twin {twin_id} could not be found out ({error}); it is replayed once it can",
                 )
-        return _newcomer(twin_id, announced, shown, by_model)
+        return _newcomer(twin_id, announced, shown, by_model, shard.floor)
 
     found = await asyncio.gather(*(one(twin_id, envelopes) for twin_id, envelopes in strangers.items()))
     return dict(zip(strangers, found, strict=True))
@@ -92,7 +96,11 @@ async def _read(twin_id: str, graph: Graph, clock: Clock, deadline: float) -> Gr
 
 
 def _newcomer(
-    twin_id: str, announced: str | None, shown: GraphTwin | None, by_model: Mapping[str, TwinType[Any]]
+    twin_id: str,
+    announced: str | None,
+    shown: GraphTwin | None,
+    by_model: Mapping[str, TwinType[Any]],
+    floor: int,
 ) -> Twin | Rejected:
     if shown is None and announced is None:
         return Rejected("no_such_twin", f"no twin {twin_id} exists; create it, or let its device announce its model")
@@ -104,5 +112,5 @@ def _newcomer(
     twin_type = by_model.get(model or "")
     if twin_type is None:
         return Rejected("unknown_model", f"no twin type has model {model}; add a folder in twin_actors/types")
-    state_version = 0 if shown is None else max(shown.state_version, 0)
+    state_version = floor if shown is None else max(shown.state_version, floor)
     return new_twin(twin_id, twin_type, state_version, is_announced=announced is not None)

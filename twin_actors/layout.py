@@ -6,7 +6,7 @@ layout to the next; a row may lead back as well, so that an earlier version of t
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -80,7 +80,19 @@ def upgraded(twin: Twin, twin_type: TwinType[Any]) -> Twin:
     return msgspec.structs.replace(twin, layout=twin_type.state_version, state=encode_state(twin_type, state)[0])
 
 
-def check_layout(twin: Twin, twin_type: TwinType[Any]) -> None:
+class Stored(Protocol):
+    """What says in which layout it was written."""
+
+    @property
+    def twin_id(self) -> str:
+        """Whose it is."""
+
+    @property
+    def layout(self) -> int:
+        """In which layout."""
+
+
+def check_layout(twin: Stored, twin_type: TwinType[Any]) -> None:
     """Refuse a twin that a newer version of the app wrote, or none.
 
     Raises

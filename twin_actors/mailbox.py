@@ -18,7 +18,7 @@ from twin_actors.messages import (
     open_envelope,
     open_forward,
 )
-from twin_actors.requests import AddressedRequest, decode_request
+from twin_actors.requests import AddressedRequest, Deletion, decode_request
 from twin_actors.shard import ERA, Shard
 from twin_actors.telling import Addressed, open_tell
 
@@ -46,6 +46,10 @@ class Mail(msgspec.Struct):
         Dead letters that are being replayed.
     channels : dict
         Source partition → number of the last forwarded event in the batch.
+    deletions : dict
+        Twin id → what deletes it; the last of what `by_twin` has for it.
+    cut_at : int or None
+        The first message for a twin that the batch deletes before it: with it, another record must begin.
     counts : dict
         Ticks, repeats of forwards, replays of nothing.
     condemned : Rejected or None
@@ -58,6 +62,8 @@ class Mail(msgspec.Struct):
     tick_time: float | None = None
     struck: list[str] = []
     channels: dict[int, int] = {}
+    deletions: dict[str, AddressedRequest] = {}
+    cut_at: int | None = None
     counts: dict[str, int] = {}
     condemned: Rejected | None = None
 
@@ -153,6 +159,7 @@ def give_up(mail: Mail, partition: int, refusal: Rejected) -> None:
             for envelope in envelopes
         ]
     mail.by_twin.clear()
+    mail.deletions.clear()
 
 
 def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_count: int, mail: Mail) -> None:
@@ -169,12 +176,19 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
     kind = kind_of(event)
     if kind is Kind.REQUEST:
         request = decode_request(event.body)
+        if isinstance(request, Deletion) and shard.is_deleted_by(twin_id, request.operation_id):
+            mail.count("requests_repeated")
+            return
         opened = AddressedRequest(twin_id=twin_id, request=request, event=event, sequence_number=sequence_number)
     elif kind is Kind.TELL:
         opened = open_tell(event, twin_id, sequence_number)
     else:
         opened = open_envelope(event, sequence_number)
+    if twin_id in mail.deletions and mail.cut_at is None:
+        mail.cut_at = sequence_number
     mail.by_twin.setdefault(twin_id, []).append(opened)
+    if isinstance(opened, AddressedRequest) and isinstance(opened.request, Deletion):
+        mail.deletions[twin_id] = opened
 
 
 def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:

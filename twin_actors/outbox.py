@@ -19,9 +19,9 @@ from twin_actors.identity import home_partition
 from twin_actors.journals import Journal
 from twin_actors.maintenance import put_order
 from twin_actors.messages import KIND, Forward, Kind, address
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
+from twin_actors.outputs import PlaceOrder, PutDocument, RemoveTwin, SendCommand, SendForward
 from twin_actors.shard import Shard
-from twin_actors.sinks import Documents, MailboxSender, Refused, WorkOrders
+from twin_actors.sinks import Documents, Graph, MailboxSender, Refused, WorkOrders
 
 MAX_SEND_BYTES = 512 * 1024
 """Of one send to the mailbox: well under the megabyte that Event Hubs takes."""
@@ -82,18 +82,26 @@ class Delivery(msgspec.Struct):
 
 
 class Receivers(msgspec.Struct, frozen=True):
-    """Who takes outputs: journal (bodies of dead letters), mailbox, documents, work orders."""
+    """Who takes outputs: journal (bodies of dead letters), mailbox, documents, work orders, graph."""
 
     journal: Journal
     sender: MailboxSender
     documents: Documents
     orders: WorkOrders
+    graph: Graph
 
 
 MAILBOX, LETTERS, DOCUMENTS, ORDERS = "mailbox", "dead letters", "documents", "work orders"
+REMOVALS = "removals of twins"
 """The lanes of outputs: one that does not go holds up no other."""
 
-_LANES: Mapping[type, str] = {KeepLetter: LETTERS, StrikeLetter: LETTERS, PutDocument: DOCUMENTS, PlaceOrder: ORDERS}
+_LANES: Mapping[type, str] = {
+    KeepLetter: LETTERS,
+    StrikeLetter: LETTERS,
+    PutDocument: DOCUMENTS,
+    PlaceOrder: ORDERS,
+    RemoveTwin: REMOVALS,
+}
 
 
 async def deliver(
@@ -115,7 +123,7 @@ async def deliver(
     """
     delivery = Delivery()
     forwards: dict[int, list[SendForward]] = {}
-    kept: dict[str, list[Any]] = {LETTERS: [], DOCUMENTS: [], ORDERS: []}
+    kept: dict[str, list[Any]] = {LETTERS: [], DOCUMENTS: [], ORDERS: [], REMOVALS: []}
     for entry in entries:
         if isinstance(entry, SendForward):
             forwards.setdefault(entry.destination, []).append(entry)
@@ -130,6 +138,8 @@ async def deliver(
         await _put_documents(kept[DOCUMENTS], to.documents, delivery)
     if ORDERS not in closed:
         await _place_orders(kept[ORDERS], to.orders, delivery, time)
+    if REMOVALS not in closed:
+        await _remove_twins(kept[REMOVALS], to.graph, delivery)
     return delivery
 
 
@@ -191,6 +201,15 @@ async def _put_documents(entries: list[PutDocument], documents: Documents, deliv
     await _side_by_side(DOCUMENTS, entries, put, delivery)
 
 
+async def _remove_twins(entries: list[RemoveTwin], graph: Graph, delivery: Delivery) -> None:
+    """Take deleted twins out of the graph."""
+
+    async def remove(entry: RemoveTwin) -> None:
+        await graph.remove(entry.twin_id, entry.state_version)
+
+    await _side_by_side(REMOVALS, entries, remove, delivery)
+
+
 async def _place_orders(entries: list[PlaceOrder], orders: WorkOrders, delivery: Delivery, time: float) -> None:
     """Place orders one after the other, the revisions of one in order, and tell apps what came of each."""
     newest = {(entry.order.twin_id, entry.document_id): entry.number for entry in entries}
@@ -217,7 +236,7 @@ async def _place_orders(entries: list[PlaceOrder], orders: WorkOrders, delivery:
     _note_faults(ORDERS, faults, len({entry.order.order_id for entry in entries}), delivery)
 
 
-async def _side_by_side[E: KeepLetter | StrikeLetter | PutDocument](
+async def _side_by_side[E: KeepLetter | StrikeLetter | PutDocument | RemoveTwin](
     lane: str, entries: Sequence[E], write: Callable[[E], Awaitable[None]], delivery: Delivery
 ) -> None:
     """Write entries, some at a time, until as many have failed."""

@@ -44,5 +44,13 @@ class SendForward(msgspec.Struct, frozen=True, tag="forward"):
     event: Event
 
 
-type Output = PutDocument | PlaceOrder | SendCommand | SendForward
+class RemoveTwin(msgspec.Struct, frozen=True, tag="remove"):
+    """Take a deleted twin out of the graph, unless it shows a version that came later."""
+
+    number: int
+    twin_id: str
+    state_version: int
+
+
+type Output = PutDocument | PlaceOrder | SendCommand | SendForward | RemoveTwin
 """An output; its number, and what a forward has besides, is 0 until a record gives it one."""

@@ -28,6 +28,13 @@ def is_overdue(twin: Twin, twin_type: TwinType[Any], now: float) -> bool:
     return False
 
 
+def will_be_overdue(twin: Twin, twin_type: TwinType[Any], now: float) -> bool:
+    """Whether a rule on silence waits for a twin of which nothing more is heard."""
+    return any(
+        0.0 <= silence(twin, rule, now) < rule.absent_for for rule in twin_type.rules if rule.absent_for is not None
+    )
+
+
 def overtake(
     maintenance: Maintenance, twin: Twin, twin_type: TwinType[Any], situation: Situation
 ) -> tuple[Maintenance, list[Output]]:

@@ -7,7 +7,7 @@ graph shows is read from the graph.
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,9 @@ SECONDS_BETWEEN_PATCHES = 0.1
 PATCHES_AT_ONCE = 8
 
 log = logging.getLogger(__name__)
+
+AUDITS = 32
+"""Quiet twins that one tick compares with the graph."""
 
 ATTEMPTS = 3
 """How often a twin that others write too is read and written again in one round."""
@@ -79,10 +82,18 @@ class Projection:
         self._counted_at = clock.elapsed()
         self._paused_until = 0.0
         self._owed_since: dict[str, float] = {}
+        self._unaudited: list[str] = []
 
     def unpark(self) -> None:
         """Give twins that the graph refused another try."""
         self.parked.clear()
+
+    def forget(self, twin_ids: Iterable[str]) -> None:
+        """Remember nothing of twins that will not be shown soon."""
+        for twin_id in twin_ids:
+            self.parked.pop(twin_id, None)
+            self._known.pop(twin_id, None)
+            self._not_before.pop(twin_id, None)
 
     async def show(self, shard: Shard, budget_seconds: float, already: Mapping[str, int]) -> list[tuple[str, int]]:
         """Patch twins that the graph does not show as they are, the longest unshown first.
@@ -133,6 +144,57 @@ class Projection:
         }
         return now - min(self._owed_since.values(), default=now)
 
+    async def audit(self, shard: Shard, budget_seconds: float) -> None:
+        """Compare some twins that should be shown with the graph, and repair what others did to it.
+
+        Parameters
+        ----------
+        shard
+        budget_seconds
+            No look begins later than this.
+        """
+        deadline = self._clock.elapsed() + budget_seconds
+        for group in itertools.batched(self._next_audited(shard), PATCHES_AT_ONCE, strict=False):
+            now = self._clock.elapsed()
+            if now >= deadline or now < self._paused_until:
+                return
+            await asyncio.gather(*(self._audit(twin) for twin in group))
+            self.forget(twin.twin_id for twin in group if twin.twin_id in shard.cold)
+
+    def _next_audited(self, shard: Shard) -> list[Twin]:
+        """Return the next twins of the round that goes through all of them; those that are owed are shown anyway."""
+        if not self._unaudited:
+            self._unaudited = list(shard.twins)
+        taken = self._unaudited[-AUDITS:]
+        del self._unaudited[-AUDITS:]
+        owed = {twin.twin_id for twin in shard.owed()}
+        return [shard.twins[twin_id] for twin_id in taken if twin_id in shard.twins and twin_id not in owed]
+
+    async def _audit(self, twin: Twin) -> None:
+        """Show a twin again where the graph does not show it as it is."""
+        try:
+            known = await self._graph.read(twin.twin_id)
+            wanted = shown_properties(twin, self._types[twin.type_name])
+        except Absent:
+            self._known.pop(twin.twin_id, None)
+        except Throttled as error:
+            self.throttled += 1
+            self._paused_until = self._clock.elapsed() + error.retry_after_seconds
+            return
+        except (Unavailable, Refused, Rejected):
+            return
+        else:
+            is_newer = known.state_version > twin.state_version
+            if is_newer or all(known.properties.get(name) == value for name, value in wanted.items()):
+                return  # or its next owner has shown more already
+            self._known.pop(twin.twin_id, None)
+            if known.model == self._types[twin.type_name].model:
+                self._known[twin.twin_id] = known
+        if self._allowance >= 1.0:
+            self._allowance -= 1.0
+            log.warning("the graph did not show twin %s as it is: it is shown again", twin.twin_id)
+            await self._show(twin)
+
     def held_back_seconds(self, shard: Shard, already: Mapping[str, int]) -> float:
         """Return how long until every twin may be patched that was patched a moment ago; 0 where none waits."""
         now = self._clock.elapsed()
@@ -154,6 +216,7 @@ class Projection:
             for twin in shard.owed()
             if twin.state_version > already.get(twin.twin_id, -1)
             and twin.twin_id not in self.parked
+            and twin.twin_id not in shard.leaving  # until who was there before has gone
             and self._not_before.get(twin.twin_id, 0.0) <= now
         ]
         due.sort(key=lambda twin: self._not_before.get(twin.twin_id, 0.0))

@@ -4,6 +4,7 @@ A request travels to the home of its twin through the mailbox, like a device's m
 it. What becomes of it is an `Operation` that apps can look up.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -76,7 +77,15 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, tag="acknowledg
     requested: float
 
 
-type Request = CommandRequest | EditRequest | Acknowledgement
+class Deletion(msgspec.Struct, frozen=True, kw_only=True, tag="delete"):
+    """Forget a twin, and take it out of the graph with its relationships."""
+
+    operation_id: str
+    caller: str
+    requested: float
+
+
+type Request = CommandRequest | EditRequest | Acknowledgement | Deletion
 
 
 class AddressedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +97,9 @@ class AddressedRequest(msgspec.Struct, frozen=True, kw_only=True):
     sequence_number: int
 
 
-_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(CommandRequest | EditRequest | Acknowledgement)
+_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(
+    CommandRequest | EditRequest | Acknowledgement | Deletion
+)
 
 
 def decode_request(body: bytes) -> Request:
@@ -121,12 +132,8 @@ def check_request(request: Request) -> None:
         times.append(request.expires)
     elif isinstance(request, EditRequest):
         names += request.changes
-        if len(request.changes) > MAX_CHANGES:
-            raise Rejected("bad_request", f"{len(request.changes)} properties are set, at most {MAX_CHANGES} at once")
-        for name, value in request.changes.items():
-            if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
-                raise Rejected("bad_request", f"{name} has {len(value)} letters, at most {MAX_TEXT_LENGTH} are kept")
-    else:
+        _check_changes(request.changes)
+    elif isinstance(request, Acknowledgement):
         names.append(request.alert_id)
     if not all(0 < len(name) <= MAX_NAME_LENGTH for name in names):
         raise Rejected("bad_request", f"ids and names have 1 to {MAX_NAME_LENGTH} letters")
@@ -140,6 +147,14 @@ def check_request(request: Request) -> None:
         msgspec.msgpack.encode(request)
     except (OverflowError, ValueError) as error:
         raise Rejected("bad_request", f"a number is too large to be kept: {error}") from None
+
+
+def _check_changes(changes: Mapping[str, PropertyValue | None]) -> None:
+    if len(changes) > MAX_CHANGES:
+        raise Rejected("bad_request", f"{len(changes)} properties are set, at most {MAX_CHANGES} at once")
+    for name, value in changes.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+            raise Rejected("bad_request", f"{name} has {len(value)} letters, at most {MAX_TEXT_LENGTH} are kept")
 
 
 def operation_of(request: Request, status: OperationStatus, detail: str = "") -> Operation:
@@ -156,6 +171,8 @@ def operation_of(request: Request, status: OperationStatus, detail: str = "") ->
         return Operation(kind="command", name=request.name, request=request.request, expires=expires, **common)
     if isinstance(request, EditRequest):
         return Operation(kind="edit", name="", request=request.changes, **common)
+    if isinstance(request, Deletion):
+        return Operation(kind="delete", name="", request=None, **common)
     return Operation(kind="acknowledge", name=request.alert_id, request=None, **common)
 
 

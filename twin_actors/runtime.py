@@ -104,10 +104,13 @@ class Runtime:
         """Fold a batch, sweep where a tick says so, and deliver what comes of it."""
         self._ports.metrics.record(BATCH_SIZE, active.shard.partition, len(events))
         await intake.take(active, events)
-        if active.tick_time:
+        has_tick = bool(active.tick_time)
+        if has_tick:
             await active.sweep()
             await active.retry_letters()
         await active.send()
+        if has_tick:
+            await active.audit()
         active.tell_metrics()
         assert active.shard.watermark is not None
         return active.shard.watermark
@@ -219,7 +222,7 @@ class Runtime:
         if shard.watermark is not None:
             check_hub(shard.watermark, state.hub, shard.partition)
             unfolded(shard.watermark, events)
-        for twin in shard.twins.values():
+        for twin in shard.heads():
             twin_type = self._types.get(twin.type_name)
             if twin_type is None:
                 raise PartitionStopped(

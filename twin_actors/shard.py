@@ -3,18 +3,25 @@
 A shard changes in one way only: a record that stands in the journal is applied to it. The owner
 applies each record once its append is confirmed, a restore applies the same records again, and
 both end in the same memory.
+
+A twin of which nothing is expected is kept cold: as bytes, in snapshots too, looked at by no sweep. A record says when
+it becomes so, and the next record that has the twin warms it again.
 """
 
+import functools
+import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from twin_actors.caution import Caution
+from twin_actors.cold import KEY_BYTES, Head, Twins, decode_cold, decode_head, encode_cold, packed
 from twin_actors.commit import (
     AcceptedFrames,
     Claim,
     Commit,
+    Deleted,
     Intent,
     KeepLetter,
     OutboxEntry,
@@ -23,7 +30,7 @@ from twin_actors.commit import (
     Repair,
     Twin,
 )
-from twin_actors.outputs import SendForward
+from twin_actors.outputs import RemoveTwin, SendForward
 from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
 from twin_actors.wide import Statistics, refold
@@ -38,7 +45,11 @@ def next_era(number: int) -> int:
     return (number // ERA + 1) * ERA
 
 
-class Shard(msgspec.Struct, kw_only=True):
+RECENT_DELETIONS = 1_000
+"""How many deletions a shard remembers, to do a repeated one once."""
+
+
+class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
     """A partition's twins, and what is owed to the world on their behalf.
 
     Attributes
@@ -48,10 +59,12 @@ class Shard(msgspec.Struct, kw_only=True):
         Of the last claim.
     watermark : Watermark or None
         None before the first event.
-    twins : dict
-        Twin id → twin.
+    hot : dict
+        Twin id → twin, of all that are not cold.
+    cold : dict
+        Twin id → `Cold`, encoded.
     recent_keys : dict
-        Twin id → keys of its last message ids, oldest first.
+        Twin id → keys of a hot twin's last message ids, oldest first, eight bytes each; lists were written by format 1.
     outbox : dict
         Number → output committed, not known delivered, in the order to deliver.
     last_number : int
@@ -61,9 +74,13 @@ class Shard(msgspec.Struct, kw_only=True):
     letters : dict
         Open dead letters: id → reason.
     shown : dict
-        Twin id → state version that the graph is known to show.
+        Twin id → state version that the graph is known to show of a hot twin; of a cold one it shows the newest.
     swept : str
         The last twin of a sweep that is not through; empty otherwise.
+    deletions : dict
+        ``twin id/operation id`` of the last deletions, oldest first.
+    floor : int
+        The highest state version of any twin that was deleted: whoever comes after it begins there.
     totals : dict
         What this partition has counted since it began.
     caution : Caution
@@ -81,8 +98,9 @@ class Shard(msgspec.Struct, kw_only=True):
     partition: int
     epoch: int = 0
     watermark: Watermark | None = None
-    twins: dict[str, Twin] = {}
-    recent_keys: dict[str, list[int]] = {}
+    hot: dict[str, Twin] = {}
+    cold: dict[str, bytes] = {}
+    recent_keys: dict[str, bytes | list[int]] = {}
     outbox: dict[int, OutboxEntry] = {}
     last_number: int = 0
     sent_channels: dict[int, int] = {}
@@ -90,12 +108,35 @@ class Shard(msgspec.Struct, kw_only=True):
     letters: dict[str, str] = {}
     shown: dict[str, int] = {}
     totals: dict[str, int] = {}
+    deletions: dict[str, None] = {}
+    floor: int = 0
     swept: str = ""
     caution: Caution = msgspec.field(default_factory=Caution)
     open_channels: list[int] = []
     renumbered: int = 0
     given_up: list[str] = []
     statistics: dict[str, Statistics] = {}
+
+    def __post_init__(self) -> None:
+        for twin_id, keys in self.recent_keys.items():
+            if isinstance(keys, list):
+                self.recent_keys[twin_id] = b"".join(map(packed, keys))
+
+    @functools.cached_property
+    def twins(self) -> Twins:
+        """All twins, by their ids."""
+        return Twins(self.hot, self.cold)
+
+    @functools.cached_property
+    def _owing(self) -> dict[str, None]:
+        """The ids of the twins that the graph does not show as they are; every record keeps them up."""
+        shown = self.shown
+        return {twin_id: None for twin_id, twin in self.hot.items() if twin.state_version > shown.get(twin_id, -1)}
+
+    @functools.cached_property
+    def leaving(self) -> dict[str, int]:
+        """The ids of deleted twins that the graph may still have → number of the output that removes them."""
+        return {entry.twin_id: entry.number for entry in self.outbox.values() if isinstance(entry, RemoveTwin)}
 
     def apply(self, record: Record, statistics: Mapping[str, Statistics] | None = None) -> None:
         """Take over what a record of the journal says.
@@ -129,30 +170,87 @@ class Shard(msgspec.Struct, kw_only=True):
         self.caution.committed(commit, self._passed(commit))
         if commit.watermark is not None:
             self.watermark = commit.watermark
-        for twin in commit.twins:
-            self.twins[twin.twin_id] = twin
-        for twin_id, key in zip(commit.accepted.twin_ids, commit.accepted.message_keys, strict=True):
-            if key:
-                keys = self.recent_keys.setdefault(twin_id, [])
-                keys.append(key)
-                del keys[:-RECENT_KEYS]
-        for number in commit.delivered:
-            self.outbox.pop(number, None)
-        for entry in commit.outbox:
-            self.outbox[entry.number] = entry
-            self.last_number = entry.number
-            if isinstance(entry, SendForward):
-                self.sent_channels[entry.destination] = entry.channel_number
+        self._apply_twins(commit)
+        self._apply_outputs(commit)
         self.letters.update(commit.letters)
         for letter_id in commit.struck:
             self.letters.pop(letter_id, None)
-        self.shown.update(commit.shown)
         self.received_channels.update(commit.channels)
         opened = commit.open_channels or self.open_channels
         self.open_channels = [source for source in opened if source not in commit.channels]
         if commit.swept is not None:
             self.swept = commit.swept
         self._count(commit.counts)
+
+    def _apply_twins(self, commit: Commit) -> None:
+        for twin in commit.twins:
+            self._keep(twin)
+        for twin_id, key in zip(commit.accepted.twin_ids, commit.accepted.message_keys, strict=True):
+            if key:
+                keys = self.recent_keys.get(twin_id, b"")
+                assert isinstance(keys, bytes)
+                self.recent_keys[twin_id] = (keys + packed(key))[-RECENT_KEYS * KEY_BYTES :]
+        for twin_id, version in commit.shown:
+            self._note_shown(twin_id, version)
+        for twin_id in commit.cooled:
+            self._cool(twin_id)
+        for deleted in commit.deleted:
+            self._delete(deleted)
+
+    def _delete(self, deleted: Deleted) -> None:
+        """Forget a twin; nothing that grows with the number of twins deleted is kept."""
+        twin_id = deleted.twin_id
+        for kept in (self.hot, self.cold, self.recent_keys, self.shown, self.statistics, self._owing):
+            kept.pop(twin_id, None)
+        if twin_id in self.caution.left_out:
+            self.caution.left_out.remove(twin_id)
+        self.floor = max(self.floor, deleted.state_version)
+        self.deletions[f"{twin_id}/{deleted.operation_id}"] = None
+        if len(self.deletions) > RECENT_DELETIONS:
+            del self.deletions[next(iter(self.deletions))]
+
+    def is_deleted_by(self, twin_id: str, operation_id: str) -> bool:
+        """Whether an operation has deleted a twin, not long ago."""
+        return f"{twin_id}/{operation_id}" in self.deletions
+
+    def _apply_outputs(self, commit: Commit) -> None:
+        for number in commit.delivered:
+            entry = self.outbox.pop(number, None)
+            if isinstance(entry, RemoveTwin) and self.leaving.get(entry.twin_id) == number:
+                del self.leaving[entry.twin_id]
+        for entry in commit.outbox:
+            self.outbox[entry.number] = entry
+            self.last_number = entry.number
+            if isinstance(entry, SendForward):
+                self.sent_channels[entry.destination] = entry.channel_number
+            elif isinstance(entry, RemoveTwin):
+                self.leaving[entry.twin_id] = entry.number
+
+    def _keep(self, twin: Twin) -> None:
+        """Take over a twin as it is now."""
+        twin_id = twin.twin_id
+        if twin_id in self.cold:
+            before = decode_cold(self.cold.pop(twin_id))
+            self.shown[twin_id] = before.twin.state_version
+            if before.keys:
+                self.recent_keys[twin_id] = before.keys
+        self.hot[twin_id] = twin
+        if twin.state_version > self.shown.get(twin_id, -1):
+            self._owing[twin_id] = None
+
+    def _note_shown(self, twin_id: str, version: int) -> None:
+        if twin_id in self.hot:
+            self.shown[twin_id] = version
+            if self.hot[twin_id].state_version <= version:
+                self._owing.pop(twin_id, None)
+
+    def _cool(self, twin_id: str) -> None:
+        """Keep a twin as bytes from now on, unless the same record has changed it."""
+        if twin_id not in self._owing and twin_id in self.hot:
+            keys = self.recent_keys.pop(twin_id, b"")
+            assert isinstance(keys, bytes)
+            self.cold[twin_id] = encode_cold(self.hot.pop(twin_id), keys)
+            self.shown.pop(twin_id, None)
 
     def _passed(self, commit: Commit) -> int:
         """Return how many events a commit is about to move the watermark."""
@@ -167,8 +265,8 @@ class Shard(msgspec.Struct, kw_only=True):
         self.given_up = [*self.given_up, *repair.given_up]
         self.last_number += repair.jump
         for twin in list(self.twins.values()):
-            version = twin.state_version + repair.jump
-            self.twins[twin.twin_id] = msgspec.structs.replace(twin, state_version=version)
+            self._keep(msgspec.structs.replace(twin, state_version=twin.state_version + repair.jump))
+        self.floor += repair.jump
         for partition in repair.channels:
             self.sent_channels[partition] = next_era(self.sent_channels.get(partition, 0))
         self.open_channels = repair.channels
@@ -181,7 +279,9 @@ class Shard(msgspec.Struct, kw_only=True):
         for message in accepted.frames:
             by_twin.setdefault(accepted.twin_ids[message.index], []).append((message, accepted.bodies[message.index]))
         for twin_id, messages in by_twin.items():
-            epoch = self.twins[twin_id].signal_epoch
+            if twin_id not in self.hot:
+                continue  # the same record has deleted it
+            epoch = self.hot[twin_id].signal_epoch
             statistics = known.get(twin_id)
             if epoch is not None and (statistics is None or statistics.epoch != epoch):
                 statistics = refold(self.statistics.get(twin_id), epoch, messages)
@@ -195,10 +295,25 @@ class Shard(msgspec.Struct, kw_only=True):
         totals.update(counts)
         self.totals = {name: count for name, count in totals.items() if count}
 
+    def recall(self, twin_id: str) -> tuple[Twin | None, tuple[int, ...]]:
+        """Return a twin, None where there is none, and the keys of its last message ids, oldest first."""
+        twin, keys = self.hot.get(twin_id), self.recent_keys.get(twin_id, b"")
+        if twin is None and twin_id in self.cold:
+            cold = decode_cold(self.cold[twin_id])
+            twin, keys = cold.twin, cold.keys
+        assert isinstance(keys, bytes)
+        return twin, struct.unpack(f"<{len(keys) // KEY_BYTES}Q", keys) if keys else ()
+
     def owed(self) -> Iterable[Twin]:
         """Return the twins that the graph does not show as they are."""
-        shown = self.shown
-        return (twin for twin in self.twins.values() if twin.state_version > shown.get(twin.twin_id, -1))
+        hot = self.hot
+        return [hot[twin_id] for twin_id in self._owing]
+
+    def heads(self) -> Iterator[Twin | Head]:
+        """Return of every twin of what type it is, and the layout of its state; cold ones are not decoded for it."""
+        yield from self.hot.values()
+        for data in self.cold.values():
+            yield decode_head(data)
 
     def kept_letter(self, letter_id: str) -> KeepLetter | None:
         """Return a dead letter that still waits in the outbox."""

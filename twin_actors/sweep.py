@@ -22,7 +22,7 @@ from twin_actors.layout import decode_state
 from twin_actors.maintenance import Maintenance
 from twin_actors.messages import TimerDue
 from twin_actors.outputs import Output
-from twin_actors.overdue import is_overdue, overtake
+from twin_actors.overdue import is_overdue, overtake, will_be_overdue
 from twin_actors.shard import Shard
 from twin_actors.telling import DueTimer
 from twin_actors.turn import Folded, Work, run
@@ -31,6 +31,9 @@ from twin_actors.twin import RUL, TwinType
 LATE_AFTER_SECONDS = 30.0
 OFFLINE_AFTER_SECONDS = 300.0
 """Silence after which a device counts as late, and as offline."""
+
+COLD_AFTER_SECONDS = 900.0
+"""Silence after which a twin of which nothing is expected is kept as bytes."""
 
 SLICE_TWINS = 2_000
 """Twins looked at for one record."""
@@ -82,6 +85,8 @@ class Slice(msgspec.Struct, frozen=True):
     outputs : list of Output
     swept : str
         The last twin of the part; empty where the sweep is through.
+    cooled : list of str
+        Twins that no sweep need look at again before they are heard of.
     failed : int
         How often something that a twin type brought along raised; the next sweep tries it again.
     timers, timers_failed : int
@@ -91,6 +96,7 @@ class Slice(msgspec.Struct, frozen=True):
     twins: list[Twin]
     outputs: list[Output]
     swept: str
+    cooled: list[str]
     failed: int = 0
     timers: int = 0
     timers_failed: int = 0
@@ -112,8 +118,8 @@ class _Look(msgspec.Struct):
 
 def next_to_sweep(shard: Shard, count: int = 1) -> list[str]:
     """Return the twins that a sweep looks at next, left-out ones not among them."""
-    twin_ids = list(shard.twins)
-    first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.twins else 0
+    twin_ids = list(shard.hot)
+    first = twin_ids.index(shard.swept) + 1 if shard.swept in shard.hot else 0
     left_out = shard.caution.left_out
     if not left_out:
         return twin_ids[first : first + count]
@@ -151,6 +157,7 @@ def sweep(
     looks = [_look(twin, fired.get(twin.twin_id), types, now, failures) for twin in twins]
     predictions = _predict(looks, models, failures)
     changed: list[Twin] = []
+    cooled: list[str] = []
     outputs: list[Output] = []
     size = timers = timers_failed = 0
     last = ""
@@ -165,10 +172,27 @@ def sweep(
             outputs += left
             size += TWIN_BYTES + len(after.state) + SIGNAL_BYTES * len(after.signals) + OUTPUT_BYTES * len(left)
             size += len(_encode(after.maintenance))
+        elif _is_quiet(look, predictions, shard, now):
+            cooled.append(last)
         if size >= most_bytes:
             break
     swept = "" if not twin_ids or last == twin_ids[-1] else last
-    return Slice(changed, outputs, swept, len(failures), timers, timers_failed)
+    if swept and cooled[-1:] == [swept]:
+        cooled.pop()  # the sweep goes on behind it
+    return Slice(changed, outputs, swept, cooled, len(failures), timers, timers_failed)
+
+
+def _is_quiet(look: _Look, predictions: Mapping[str, Prediction], shard: Shard, now: float) -> bool:
+    """Whether no sweep can change a twin, which this one has not, before it is heard of again."""
+    twin = look.twin
+    return (
+        twin.connection in {"offline", "unknown"}
+        and now - max(twin.last_seen_time, twin.last_told_time) >= COLD_AFTER_SECONDS
+        and not (twin.maintenance.watches or twin.timers)
+        and (look.features is None or twin.twin_id in predictions)
+        and not will_be_overdue(twin, look.twin_type, now)
+        and shard.shown.get(twin.twin_id) == twin.state_version
+    )
 
 
 def _due(
@@ -182,7 +206,7 @@ def _due(
     works: list[Work] = []
     count = 0
     for twin_id in twin_ids:
-        twin = shard.twins[twin_id]
+        twin = shard.hot[twin_id]
         twins.append(twin)
         if twin.timers:
             time = twin.event_time(now)

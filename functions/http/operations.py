@@ -25,7 +25,7 @@ from functions.http.views import OperationView, View
 from twin_actors.documents import Collection
 from twin_actors.journals import partition_count
 from twin_actors.models import check_command, check_edit
-from twin_actors.requests import CommandRequest, EditRequest, Request, submit
+from twin_actors.requests import CommandRequest, Deletion, EditRequest, Request, submit
 
 router = APIRouter(tags=["operations"])
 
@@ -112,6 +112,27 @@ async def edit_twin(
         operation_id=operation_id or new_operation_id(), caller=caller, changes=checked, requested=sides.clock.now()
     )
     return await hand_over(sides, twin_id, edit, response)
+
+
+@router.delete(
+    "/twins/{twinId}",
+    status_code=202,
+    operation_id="deleteTwin",
+    responses=accepted(400, 409, 503),
+)
+async def delete_twin(
+    twin_id: TwinIdPath,
+    sides: UsesSides,
+    caller: Caller,
+    response: Response,
+    operation_id: Annotated[OperationId | None, Query(alias="operationId")] = None,
+) -> OperationView:
+    """Forget a twin, and take it out of the graph with its relationships.
+
+    Take its device away first: one that goes on sending and announces its model makes a new twin.
+    """
+    request = Deletion(operation_id=operation_id or new_operation_id(), caller=caller, requested=sides.clock.now())
+    return await hand_over(sides, twin_id, request, response)
 
 
 @router.get("/twins/{twinId}/operations", operation_id="listTwinOperations", responses=responses(400, 503))

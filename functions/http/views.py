@@ -144,7 +144,7 @@ class OperationView(View):
 
     twin_id: str
     operation_id: str
-    kind: str = Field(description="command, edit or acknowledge.")
+    kind: str = Field(description="command, edit, acknowledge or delete.")
     name: str
     request: JsonValue
     caller: str

@@ -29,7 +29,7 @@ async def test_an_unknown_path(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "twins/valve-1", "GET, PATCH"),
+        ("PUT", "twins/valve-1", "DELETE, GET, PATCH"),
         ("DELETE", "twins", "GET"),
         ("GET", "twins/valve-1/commands/move", "POST"),
         ("OPTIONS", "live", "GET"),
@@ -123,7 +123,7 @@ async def test_the_description(http: httpx.AsyncClient) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["components"]["securitySchemes"]) == {"functionKey"}
     operations = [one for path in document["paths"].values() for one in path.values()]
-    assert len({one["operationId"] for one in operations}) == len(operations) == 19
+    assert len({one["operationId"] for one in operations}) == len(operations) == 20
     for one in operations:
         assert one["tags"]
         assert one["description"]

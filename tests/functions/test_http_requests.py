@@ -196,6 +196,15 @@ async def test_an_edit_goes_to_its_twin(world: World, http: httpx.AsyncClient) -
     assert (answer.json()["kind"], answer.json()["request"]) == ("edit", body["changes"])
 
 
+async def test_a_deletion_goes_to_its_twin(world: World, http: httpx.AsyncClient) -> None:
+    """Whether the graph has it or not: only the twin's shard knows."""
+    answer = await http.delete("twins/valve-7?operationId=away-1")
+    assert (answer.status_code, answer.headers["Location"]) == (202, "/api/twins/valve-7/operations/away-1")
+    ((_, _, body),) = world.sent()
+    assert (body["type"], body["operation_id"], body["caller"]) == ("delete", "away-1", "function key")
+    assert (answer.json()["kind"], answer.json()["status"]) == ("delete", "accepted")
+
+
 async def test_every_fault_of_an_edit_is_told(world: World, http: httpx.AsyncClient) -> None:
     """What does not exist, may not be written, or does not fit; and what could be."""
     await world.add_valve("valve-1")

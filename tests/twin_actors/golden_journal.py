@@ -42,7 +42,7 @@ def shown(shard: Shard) -> Any:
             }
             for twin in shard.twins.values()
         },
-        "recentKeys": {twin_id: len(keys) for twin_id, keys in shard.recent_keys.items()},
+        "recentKeys": {twin_id: len(shard.recall(twin_id)[1]) for twin_id in shard.twins if shard.recall(twin_id)[1]},
         "outbox": {str(number): type(entry).__name__ for number, entry in shard.outbox.items()},
         "sentChannels": {str(partition): number for partition, number in shard.sent_channels.items()},
         "receivedChannels": {str(partition): number for partition, number in shard.received_channels.items()},

@@ -94,6 +94,22 @@ async def an_id_may_have_any_letter_a_device_may_have(graph: Graph) -> None:
     assert (await graph.read(twin_id)).properties == {"heard": 2}
 
 
+async def what_is_removed_is_gone(graph: Graph) -> None:
+    """Once; that there is none is no error."""
+    await graph.create("probe-1", PROBE, {"stateVersion": 4})
+    await graph.remove("probe-1", 4)
+    with pytest.raises(Absent):
+        await graph.read("probe-1")
+    await graph.remove("probe-1", 4)
+
+
+async def a_later_version_is_not_removed(graph: Graph) -> None:
+    """It is another twin that came after the one deleted."""
+    await graph.create("probe-1", PROBE, {"stateVersion": 5})
+    await graph.remove("probe-1", 4)
+    assert (await graph.read("probe-1")).state_version == 5
+
+
 PROMISES: list[Promise] = [
     promise
     for name, promise in list(globals().items())

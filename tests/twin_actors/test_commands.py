@@ -39,7 +39,7 @@ from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, TWIN, Event
 from twin_actors.registry import COMMON_MODEL, Registry, load_registry
-from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, decode_request
+from twin_actors.requests import Acknowledgement, CommandRequest, Deletion, EditRequest, decode_request
 from twin_actors.sinks.memory import MemoryDocuments
 from twin_actors.twin import Command, Turn, TwinType
 
@@ -239,6 +239,16 @@ async def test_a_graph_that_does_not_answer_is_told_apart() -> None:
     with pytest.raises(Unavailable, match="Azure Digital Twins"):
         await world.run("twin", "show", "valve-1")
     await gone.close()
+
+
+async def test_a_deletion_wants_consent(world: World) -> None:
+    """Then it goes to the twin, which the graph need not have."""
+    assert await world.run("twin", "delete", "valve-8") == (None, 2)
+    assert (world.sent(), len(world.noted)) == ([], 1)
+    told, code = await world.run("twin", "delete", "valve-8", "--yes", "--operation-id", "d-1")
+    assert (told["kind"], told["status"], code) == ("delete", "accepted", 0)
+    ((_, _, request),) = world.sent()
+    assert request == Deletion(operation_id="d-1", caller="ada", requested=START)
 
 
 async def test_a_twin_is_shown_with_times_units_and_edits(world: World) -> None:

@@ -10,7 +10,7 @@ from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
 from twin_actors.outbox import MAX_SEND_BYTES, Receivers, deliver, letter_path
 from twin_actors.outputs import SendForward
-from twin_actors.sinks.memory import MemoryDocuments, MemoryWorkOrders
+from twin_actors.sinks.memory import MemoryDocuments, MemoryGraph, MemoryWorkOrders
 
 
 class Mailbox:
@@ -38,7 +38,7 @@ async def delivered(
     outbox: dict[int, OutboxEntry], journal: MemoryJournal, mailbox: Mailbox
 ) -> tuple[list[int], Unavailable | None]:
     """Deliver an outbox of partition 0."""
-    to = Receivers(journal, mailbox, MemoryDocuments(), MemoryWorkOrders())
+    to = Receivers(journal, mailbox, MemoryDocuments(), MemoryWorkOrders(), MemoryGraph())
     delivery = await deliver(outbox.values(), 0, to, 0.0)
     return delivery.done, next(iter(delivery.faults.values()), None)
 

@@ -1,12 +1,14 @@
 """The graph converges to the state, within its rates, and never goes back."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from tests.twin_actors.world import PROBE, PROBE_TYPE, TYPES, FakeClock, Heard
-from twin_actors.commit import Twin
+from twin_actors.commit import Commit, Twin
 from twin_actors.errors import Unanswered, Unavailable
-from twin_actors.projection import Projection, shown_properties
+from twin_actors.projection import AUDITS, Projection, shown_properties
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin, Refused, Throttled
 from twin_actors.sinks.memory import MemoryGraph
@@ -60,8 +62,7 @@ class Stage:
 
     def state(self, *twins: Twin) -> None:
         """Let the shard have these twins, and let time pass between two batches."""
-        for one in twins:
-            self.shard.twins[one.twin_id] = one
+        self.record(twins=list(twins))
         self.clock.passed += 1
 
     def exists(self, name: str, **properties: object) -> None:
@@ -71,8 +72,12 @@ class Stage:
     async def show(self) -> dict[str, int]:
         """Show, and remember what is shown."""
         shown = await self.projection.show(self.shard, 0.5, {})
-        self.shard.shown.update(shown)
+        self.record(shown=shown)
         return dict(shown)
+
+    def record(self, **said: Any) -> None:
+        """Let a record say something."""
+        self.shard.apply(Commit(append_id="", epoch=0, watermark=None, **said))
 
 
 @pytest.fixture
@@ -260,3 +265,78 @@ async def test_the_budget_ends_a_round() -> None:
     for _ in range(10):
         await stage.show()
     assert list(stage.shard.owed()) == []
+
+
+class TestAudit:
+    """What others did to the graph is repaired, some twins a tick."""
+
+    async def test_what_was_changed_is_shown_again(self, stage: Stage) -> None:
+        """Deleted, changed, and taken away; what is not ours stays."""
+        stage.state(twin("a", 3))
+        await stage.show()
+        theirs = stage.graph.twins["a"]
+        changed = {name: value for name, value in theirs.properties.items() if name != "doubled"}
+        stage.graph.twins["a"] = GraphTwin(PROBE, "theirs", {**changed, "heard": 99, "site": "north"})
+        stage.clock.passed += 1
+        await stage.projection.audit(stage.shard, 1.0)
+        assert stage.graph.twins["a"].properties == {**theirs.properties, "site": "north"}
+
+    async def test_a_twin_that_was_deleted_comes_back_if_its_device_announced_it(self, stage: Stage) -> None:
+        """Another one is parked in sight: nothing creates twins silently."""
+        stage.exists("b")
+        stage.state(twin("a", 3), twin("b", 4, is_announced=True))
+        await stage.show()
+        stage.graph.twins.clear()
+        stage.clock.passed += 1
+        await stage.projection.audit(stage.shard, 1.0)
+        assert list(stage.graph.twins) == ["b"]
+        assert stage.graph.twins["b"].properties["stateVersion"] == 4
+        assert list(stage.projection.parked) == ["a"]
+
+    async def test_an_older_version_is_lifted_and_a_newer_one_left(self, stage: Stage) -> None:
+        """The newer is a later owner's."""
+        stage.exists("b")
+        stage.state(twin("a", 3), twin("b", 3))
+        await stage.show()
+        stage.exists("a", stateVersion=2)
+        stage.exists("b", stateVersion=9)
+        stage.clock.passed += 1
+        await stage.projection.audit(stage.shard, 1.0)
+        assert stage.graph.twins["a"].properties["stateVersion"] == 3
+        assert stage.graph.twins["b"].properties == {"stateVersion": 9}
+
+    async def test_nothing_is_written_where_nothing_is_wrong(self, stage: Stage) -> None:
+        """Nor is anything of another model, nor while the graph asks for patience."""
+        stage.state(twin("a", 3))
+        await stage.show()
+        patches = stage.graph.patches()
+        for _ in range(3):
+            stage.clock.passed += 1
+            await stage.projection.audit(stage.shard, 1.0)
+        assert stage.graph.patches() == patches
+        stage.graph.twins["a"] = GraphTwin("dtmi:test:Other;1", "theirs", {})
+        await stage.projection.audit(stage.shard, 1.0)
+        assert (stage.graph.patches(), list(stage.projection.parked)) == (patches, ["a"])
+
+    async def test_every_twin_has_its_turn(self, stage: Stage) -> None:
+        """Cold ones as well, and a bounded number a tick."""
+        names = [f"t{number}" for number in range(3 * AUDITS + 5)]
+        for name in names:
+            stage.exists(name)
+        stage.state(*(twin(name, 1) for name in names))
+        while list(stage.shard.owed()):
+            await stage.show()
+            stage.clock.passed += 1
+        stage.record(cooled=names[::2])
+        stage.projection.forget(names)
+        for name in names:
+            stage.exists(name, stateVersion=1)
+        rounds = 0
+        while any("heard" not in stage.graph.twins[name].properties for name in names):
+            before = len(stage.graph.calls)
+            await stage.projection.audit(stage.shard, 1.0)
+            reads = sum(kind == "read" for kind, _ in stage.graph.calls[before:])
+            assert reads <= 2 * AUDITS  # the memory reads once more for each patch
+            stage.clock.passed += 1
+            rounds += 1
+        assert rounds == 4

@@ -67,6 +67,31 @@ async def test_digital_twins(promise: Promise, graph: DigitalTwinsGraph) -> None
     await promise(graph)
 
 
+async def test_a_twin_is_removed_with_its_relationships(service: DigitalTwins, graph: DigitalTwinsGraph) -> None:
+    """Those that begin at it and those that end there; its neighbours stay."""
+    line = {
+        "@context": "dtmi:dtdl:context;3",
+        "@id": "dtmi:test:Line;1",
+        "@type": "Interface",
+        "contents": [{"@type": "Relationship", "name": "has"}],
+    }
+    client = DigitalTwinsClient(
+        service.url, TestCredential(), authentication_policy=SansIOHTTPPolicy(), retry_total=0, read_timeout=1
+    )
+    async with client:
+        await client.create_models([line])
+        for name in ("one", "two", "three"):
+            await graph.create(name, "dtmi:test:Line;1", {})
+        for source, target in (("one", "two"), ("two", "three"), ("three", "two")):
+            relationship = {"$relationshipName": "has", "$targetId": target}
+            await client.upsert_relationship(source, f"{source}-{target}", relationship)
+        await graph.remove("two", 0)
+        with pytest.raises(Absent):
+            await graph.read("two")
+        assert [one async for one in client.list_relationships("one")] == []
+        assert (await graph.read("three")).model == "dtmi:test:Line;1"
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

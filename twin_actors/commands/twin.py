@@ -11,13 +11,13 @@ from twin_actors.commands.graph import TwinView
 from twin_actors.commands.output import Result, Row, add_output, cell
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.submission import add_submission, ask
-from twin_actors.commands.verbs import Nouns, add_noun
+from twin_actors.commands.verbs import NOT_DONE, Nouns, add_consent, add_noun
 from twin_actors.documents import Collection, Edit, Priority, PropertyValue
 from twin_actors.dtdl import validate_value
 from twin_actors.errors import Rejected
 from twin_actors.models import Models, check_command, check_edit
 from twin_actors.registry import Registry
-from twin_actors.requests import CommandRequest, EditRequest
+from twin_actors.requests import CommandRequest, Deletion, EditRequest
 from twin_actors.twin import RUL
 
 LIMIT = 1000
@@ -60,6 +60,9 @@ def add(nouns: Nouns) -> None:
     command.add_argument(
         "changes", nargs="+", type=_assignment, metavar="NAME=VALUE", help="a value; nothing takes yours away"
     )
+    add_submission(command)
+    command = _add_id(verb("delete", "forget a twin, and take it out of the graph with its relationships", delete))
+    add_consent(command)
     add_submission(command)
     roll_back.add(verb)
 
@@ -229,6 +232,18 @@ async def edit(ports: Ports, arguments: Namespace) -> Result:
         changes=check_edit(models, twin.model, changes),
         requested=ports.clock.now(),
     )
+    return await ask(ports, arguments.id, request, arguments.wait)
+
+
+async def delete(ports: Ports, arguments: Namespace) -> Result:
+    """Forget a twin, whether the graph still has it or not."""
+    if not arguments.yes:
+        ports.note(
+            f"nothing was done: with --yes, twin {arguments.id} is forgotten and leaves the graph with its "
+            "relationships; take its device away first, or it makes a new twin"
+        )
+        return Result(None, [], NOT_DONE)
+    request = Deletion(operation_id=arguments.operation_id, caller=ports.caller, requested=ports.clock.now())
     return await ask(ports, arguments.id, request, arguments.wait)
 
 

@@ -117,6 +117,15 @@ class Graph(Protocol):
         Stale, Absent, Refused, Unavailable
         """
 
+    async def remove(self, twin_id: str, state_version: int) -> None:
+        """Delete a twin with its relationships, unless it shows a later version; that there is none is no error.
+
+        Raises
+        ------
+        Unavailable
+            It may be deleted or not: remove it again.
+        """
+
     async def close(self) -> None:
         """Let go of connections."""
 

@@ -73,6 +73,33 @@ class DigitalTwinsGraph:
             )
         return str(answer)
 
+    async def remove(self, twin_id: str, state_version: int) -> None:
+        """Delete a twin with its relationships, unless it shows a later version."""
+        try:
+            found = await self.read(twin_id)
+            if found.state_version > state_version:
+                return
+            async with _translated(twin_id):
+                await self._remove_relationships(twin_id)
+                await self._client.delete_digital_twin(
+                    twin_id, etag=found.etag, match_condition=MatchConditions.IfNotModified
+                )
+        except Absent:
+            return
+        except (Stale, Refused) as error:  # somebody has just written it, or drawn a relationship
+            raise Unavailable(f"{error}; it is read again later") from error
+
+    async def _remove_relationships(self, twin_id: str) -> None:
+        """Delete what begins or ends at a twin: the service deletes none that has relationships."""
+        ends = [(twin_id, str(one["$relationshipId"])) async for one in self._client.list_relationships(twin_id)]
+        ends += [
+            (str(one.source_id), str(one.relationship_id))
+            async for one in self._client.list_incoming_relationships(twin_id)
+        ]
+        for source, relationship in ends:
+            with contextlib.suppress(ResourceNotFoundError):
+                await self._client.delete_relationship(source, relationship)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.close()

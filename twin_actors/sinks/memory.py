@@ -50,6 +50,11 @@ class MemoryGraph:
         self.twins[twin_id] = msgspec.structs.replace(twin, etag=self._next_etag(), properties=kept)
         return self.twins[twin_id].etag
 
+    async def remove(self, twin_id: str, state_version: int) -> None:
+        """Delete a twin, unless it shows a later version."""
+        if twin_id in self.twins and self.twins[twin_id].state_version <= state_version:
+            del self.twins[twin_id]
+
     async def close(self) -> None:
         """Let go of nothing."""
 

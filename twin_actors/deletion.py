@@ -1,0 +1,67 @@
+"""What is left to do for the world when a twin is deleted: its alerts end, what waits for its device is called off, the
+graph lets go of it.
+"""
+
+from collections.abc import Collection
+
+import msgspec
+
+from twin_actors.asking import put_edit, refused
+from twin_actors.commit import Deleted, Twin
+from twin_actors.documents import OperationStatus, moment
+from twin_actors.maintenance import put_alert, put_operation
+from twin_actors.outputs import Output, PutDocument, RemoveTwin, SendCommand
+from twin_actors.requests import AddressedRequest, Deletion, operation_of
+from twin_actors.shard import Shard
+
+NO_SUCH_TWIN = "no_such_twin"
+
+ANY_VERSION = 2**53
+"""Above every state version."""
+
+
+def deleted(twin: Twin, asked: AddressedRequest) -> Deleted:
+    """Return what a record says of a deletion."""
+    return Deleted(twin.twin_id, asked.request.operation_id, twin.state_version)
+
+
+def farewell(twin: Twin, asked: AddressedRequest) -> list[Output]:
+    """Return what follows from the deletion of a twin."""
+    twin_id, time, request = twin.twin_id, asked.event.enqueued_time, asked.request
+    outputs: list[Output] = [
+        put_alert(twin_id, msgspec.structs.replace(alert, cleared=moment(time)), time)
+        for alert in twin.maintenance.alerts
+    ]
+    outputs += [
+        put_edit(twin_id, name, msgspec.structs.replace(edit, value=None, is_shown=False), "the twin was deleted")
+        for name, edit in twin.maintenance.edits.items()
+        if edit.value is not None
+    ]
+    # What the graph shows of a twin that it was not asked about yet is not known to be older.
+    outputs.append(RemoveTwin(0, twin_id, ANY_VERSION if twin.is_unmet else twin.state_version))
+    outputs.append(put_operation(twin_id, operation_of(request, OperationStatus.PERSISTED), time))
+    return outputs
+
+
+def called_off(command: SendCommand, time: float) -> PutDocument:
+    """Return what tells apps that a command is not given any more."""
+    detail = "its twin was deleted"
+    operation = msgspec.structs.replace(command.operation, status=OperationStatus.REFUSED, detail=detail)
+    return put_operation(command.command.twin_id, operation, time)
+
+
+def waiting_commands(shard: Shard, twin_ids: Collection[str]) -> list[SendCommand]:
+    """Return the commands of some twins that wait for their devices."""
+    if not twin_ids:
+        return []
+    commands = (entry for entry in shard.outbox.values() if isinstance(entry, SendCommand))
+    return [command for command in commands if command.command.twin_id in twin_ids]
+
+
+def of_nobody(twin_id: str, asked: AddressedRequest, reason: str, detail: str) -> PutDocument:
+    """Return what tells apps that the twin they asked is none: deleting such a one is done."""
+    time = asked.event.enqueued_time
+    if isinstance(asked.request, Deletion) and reason == NO_SUCH_TWIN:
+        operation = operation_of(asked.request, OperationStatus.PERSISTED, "there was no such twin")
+        return put_operation(twin_id, operation, time)
+    return refused(twin_id, asked.request, f"{reason}: {detail}", time)
