@@ -178,6 +178,23 @@ async def test_a_graph_that_is_away_lets_go_later() -> None:
     assert "place" not in world.graph.twins[ONE].properties
 
 
+async def test_a_twin_that_the_graph_was_not_asked_about_leaves_it_too() -> None:
+    """Whatever version it shows there."""
+    world = kettles()
+    runtime = world.runtime(TYPES, limits=LIMITS)
+    world.graph.twins[ONE] = GraphTwin(KETTLE, "by hand", {"stateVersion": 57})
+    read = world.graph.read
+
+    async def away(_twin_id: str) -> GraphTwin:
+        raise Unavailable("down")
+
+    world.graph.read = away
+    await hear(world, runtime, reading(ONE, 0.0, temperature=20.0), deletion(), at=1.0)
+    world.graph.read = read
+    await hear(world, runtime, tick(), at=90.0)
+    assert (world.graph.twins, dict(shard_of(runtime).twins)) == ({}, {})
+
+
 async def test_space_returns() -> None:
     """Ten thousand twins come and go: memory and snapshot are what they were, but for a bounded memory of deletions."""
     shard = Shard(partition=0)
