@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels.signal_statistics import VERSION
+from tests.twin_actors.kettle import asked
 from tests.twin_actors.loom import (
     BREAKS,
     FRAMES,
@@ -31,6 +32,7 @@ from twin_actors.frames import SignalEpoch
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import ARROW, Event, Quality, open_envelope
 from twin_actors.ownership import Limits
+from twin_actors.requests import Deletion
 from twin_actors.turn import Folded, Work, new_twin, run
 from twin_actors.wide import Statistics, pack, refold, unpack
 
@@ -200,6 +202,19 @@ async def test_an_owner_goes_on_where_another_stopped() -> None:
     assert statistics(shard) == statistics(expected)
     assert statistics(shard).epoch == SignalEpoch(VERSION, 1, START, 40, THREADS, 60.0)
     assert await world.journal.read("manifests/0") is not None
+
+
+async def test_a_twin_that_is_deleted_takes_its_statistics_along() -> None:
+    """Frames and the deletion in one record; whoever comes after it begins anew."""
+    world = loom()
+    runtime = world.runtime(TYPES)
+    request = Deletion(operation_id="d-1", caller="ann", requested=START)
+    shard = await deliver(world, runtime, tension([GOOD_ROW[:THREADS]], [0.0]), asked(ONE, request))
+    assert (dict(shard.twins), shard.statistics) == ({}, {})
+    assert same(shard, await world.restored(0))
+    shard = await deliver(world, runtime, tension([GOOD_ROW[:THREADS]], [5.0]))
+    assert statistics(shard).epoch.rows == 1
+    assert same(shard, await world.restored(0))
 
 
 async def _of_another_kernel(journal: MemoryJournal) -> MemoryJournal:
