@@ -242,7 +242,7 @@ def test_an_alert_of_an_older_app_escalates_by_its_own_time() -> None:
     old = Watch(START, next(iter(twin.maintenance.watches.values())).alert)
     before = replace(twin, maintenance=replace(twin.maintenance, watches={"hot": old}))
     shard = asyncio.run(kettles().restored(0))
-    shard.twins[ONE] = before
+    shard.hot[ONE] = before
     (after,) = sweep(shard, TYPES, lambda _name: None, START + 66.0).twins
     assert after.maintenance.watches["hot"].steps == 1
 
