@@ -259,7 +259,7 @@ async def _hot() -> Twin:
 def test_a_device_that_was_never_heard_is_not_silent() -> None:
     """Its twin was made by what an app asked."""
     shard = asyncio.run(kettles().restored(0))
-    shard.twins[ONE] = new_twin(ONE, replace(WATCHFUL, rules=(replace(SILENT, only_while=""),)))
+    shard.hot[ONE] = new_twin(ONE, replace(WATCHFUL, rules=(replace(SILENT, only_while=""),)))
     types = {"kettle": replace(WATCHFUL, rules=(replace(SILENT, only_while=""),))}
     assert sweep(shard, types, lambda _name: None, START + 1e6).outputs == []
 
