@@ -233,7 +233,7 @@ def test_damaged_streams_are_read_or_refused(body: bytes, changes: list[tuple[fl
 
 
 @pytest.mark.proof
-@settings(max_examples=50_000, deadline=None)
+@settings(max_examples=20_000, deadline=None)
 @given(body=bodies, changes=changes_of_bytes, cut=cuts)
 def test_damaged_streams_are_read_or_refused_at_length(
     body: bytes, changes: list[tuple[float, int]], cut: float
