@@ -3,25 +3,18 @@
 import asyncio
 import contextlib
 import json
-import random
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from azure.eventhub import EventData
-from azure.eventhub.aio import EventHubProducerClient
-from azure.eventhub.exceptions import EventHubError
 from azure.iot.device import Message
 
 from local_emulator.event_hubs import HubEvent
+from tests.end_to_end.back_end import RATE, body_of, message_id
 from tests.end_to_end.history import Sent
-from tests.end_to_end.stack import PARTITIONS, PUMP, Stack
-from twin_actors.messages import KIND, TWIN, Kind
-
-READING = json.dumps({"flow": 80.0, "dischargePressure": 350.0}).encode()
-GARBAGE = b"{broken"
-RATE = 30
-"""Messages a second of each sender; a dead letter among every twenty."""
+from tests.end_to_end.stack import PARTITIONS, PUMP, REPOSITORY, Stack
 
 
 class Notes:
@@ -33,14 +26,9 @@ class Notes:
     def begin(self, twin_id: str, lane: str) -> Sent:
         """Note a message before it is sent."""
         serial = len(self.sent)
-        note = Sent(twin_id, f"message-{serial}", lane, serial)
+        note = Sent(twin_id, message_id(serial), lane, serial)
         self.sent.append(note)
         return note
-
-
-def body_of(note: Sent) -> bytes:
-    """Return what is sent: a reading, seldom no JSON."""
-    return GARBAGE if note.serial % 20 == 19 else READING
 
 
 async def route(stack: Stack, notes: Notes, devices: Sequence[str], done: asyncio.Event) -> None:
@@ -54,7 +42,7 @@ async def route(stack: Stack, notes: Notes, devices: Sequence[str], done: asynci
             "iothub-enqueuedtime": datetime.now(UTC),
             "dt-dataschema": PUMP,
         }
-        event = HubEvent(body_of(note), annotations, {"message-id": note.message_id}, {})
+        event = HubEvent(body_of(note.serial), annotations, {"message-id": note.message_id}, {})
         await stack.event_hubs.publish("mailbox", event, partition_id=lane)
         note.is_acknowledged = True
         await asyncio.sleep(1 / RATE)
@@ -65,39 +53,48 @@ async def send_as_device(stack: Stack, notes: Notes, device_id: str, done: async
     async with stack.device(device_id) as device:
         while not done.is_set():
             note = notes.begin(device_id, "device")
-            message = Message(body_of(note), message_id=note.message_id)
+            message = Message(body_of(note.serial), message_id=note.message_id)
             message.content_type, message.content_encoding = "application/json", "utf-8"
             await device.send_message(message)
             note.is_acknowledged = True
             await asyncio.sleep(1 / RATE)
 
 
-async def send_as_back_end(
-    stack: Stack, notes: Notes, twins: Sequence[str], done: asyncio.Event, seeded: random.Random
-) -> None:
-    """Send with the Event Hubs SDK; what is not acknowledged is sent again under its id, or left at that."""
-    again: list[Sent] = []
-    while again or not done.is_set():
-        client = EventHubProducerClient.from_connection_string(
-            stack.event_hubs.connection_string, eventhub_name="mailbox", retry_total=0
-        )
-        with contextlib.suppress(EventHubError):
-            async with client:
-                while again or not done.is_set():
-                    note = again.pop() if again else _next(notes, twins)
-                    again += [note] if seeded.random() < 0.5 else []
-                    event = EventData(body_of(note))
-                    event.message_id = note.message_id
-                    event.properties = {KIND: Kind.TELEMETRY.value, TWIN: note.twin_id}
-                    await client.send_event(event, partition_id=note.lane)
-                    note.is_acknowledged = True
-                    again.clear()
-                    await asyncio.sleep(1 / RATE)
+async def send_as_back_end(stack: Stack, notes: Notes, twins: Sequence[str], done: asyncio.Event, seed: int) -> None:
+    """Let a back end send, which speaks to Event Hubs itself, and take its notes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.end_to_end.back_end",
+        stack.event_hubs.connection_string,
+        str(PARTITIONS),
+        str(seed),
+        *twins,
+        stdin=PIPE,
+        stdout=PIPE,
+        cwd=REPOSITORY,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    reading = asyncio.create_task(_take_notes(process.stdout, notes))
+    try:
+        await asyncio.wait({reading, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        process.stdin.close()
+        await reading
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-def _next(notes: Notes, twins: Sequence[str]) -> Sent:
-    number = len(notes.sent)
-    return notes.begin(twins[number // PARTITIONS % len(twins)], str(number % PARTITIONS))
+async def _take_notes(lines: asyncio.StreamReader, notes: Notes) -> None:
+    async for line in lines:
+        serial, *address = json.loads(line)
+        if address:
+            assert notes.begin(*address).serial == serial
+        else:
+            notes.sent[serial].is_acknowledged = True
 
 
 @contextlib.asynccontextmanager

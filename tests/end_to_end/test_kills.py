@@ -1,8 +1,6 @@
 """Workers, hosts and the hub are killed, paused and cut off in mid-stream; what is left is judged."""
 
 import asyncio
-import gc
-import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,8 +31,16 @@ async def fated(folder: Path, seed: int, hub: HubProcess | None = None) -> Async
             yield stack, Nemesis(stack, proxy, seed)
 
 
-async def survive(folder: Path, seed: int, *, rounds: int, kills: int) -> Counter[str]:
-    """Kill, cut, skip and pause while devices send, some through IoT Hub; return what was done."""
+async def survive(folder: Path, seed: int, *, rounds: int, kills: int, heir_kills: int) -> Counter[str]:
+    """Kill, cut, skip and pause while devices send, some through IoT Hub; return what was done.
+
+    Parameters
+    ----------
+    folder, seed
+    rounds
+    kills, heir_kills
+        In each round: of a worker, and of the one that takes over from a paused one.
+    """
     async with fated(folder, seed) as (stack, nemesis):
         notes, done = Notes(), asyncio.Event()
         async with sending(
@@ -53,7 +59,7 @@ async def survive(folder: Path, seed: int, *, rounds: int, kills: int) -> Counte
                 await nemesis.skip_ahead()
                 async with AsyncExitStack() as hosts:
                     first = await hosts.enter_async_context(nemesis.host())
-                    await nemesis.pause(first, hosts, kills=kills // 2)
+                    await nemesis.pause(first, hosts, kills=heir_kills)
         await at_rest(stack, nemesis.host)
         history = await check(stack, notes.sent)
         assert total(history, "healed") >= 1
@@ -75,7 +81,7 @@ async def survive_the_hub(folder: Path, seed: int, *, rounds: int) -> Counter[st
             for twin_id in DEVICES:
                 await graph.upsert_digital_twin(twin_id, {"$metadata": {"$model": PUMP}})
         notes, done = Notes(), asyncio.Event()
-        sender = send_as_back_end(stack, notes, DEVICES, done, random.Random(seed))
+        sender = send_as_back_end(stack, notes, DEVICES, done, seed)
         async with sending(sender, done=done), nemesis.host() as host:
             for _ in range(rounds):
                 await acknowledged(notes, 40)
@@ -85,7 +91,6 @@ async def survive_the_hub(folder: Path, seed: int, *, rounds: int) -> Counter[st
                 await nemesis.kill(host)
         await at_rest(stack, nemesis.host)
         await check(stack, notes.sent)
-        gc.collect()  # the connections that the SDK has forgotten, as long as their loop runs
         unknown = sum(not sent.is_acknowledged for sent in notes.sent)
         return nemesis.done + Counter({"messages": len(notes.sent), "not acknowledged": unknown})
 
@@ -102,12 +107,10 @@ async def acknowledged(notes: Notes, more: int) -> None:
 
 async def test_kills_cuts_a_skip_and_a_pause(tmp_path: Path) -> None:
     """Once of each, and the worker that takes over from a paused one is killed as well."""
-    done = await survive(tmp_path, 1, rounds=1, kills=2)
+    done = await survive(tmp_path, 1, rounds=1, kills=1, heir_kills=1)
     assert done["fenced"] >= 1
 
 
-# azure-eventhub 5.15.1 forgets the sockets of connections that break while they are being made.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_event_hubs_is_killed(tmp_path: Path) -> None:
     """What it acknowledged is folded once; what it did not may be lost."""
     done = await survive_the_hub(tmp_path, 1, rounds=1)
@@ -120,14 +123,13 @@ async def test_many_kills_cuts_and_pauses(tmp_path: Path, budget: Budget) -> Non
     """At other moments with each seed."""
 
     async def play(seed: int) -> Counter[str]:
-        return await survive(tmp_path / str(seed), seed, rounds=2, kills=4)
+        return await survive(tmp_path / str(seed), seed, rounds=2, kills=4, heir_kills=2)
 
     await budget.spend(play)
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 async def test_event_hubs_is_killed_many_times(tmp_path: Path, budget: Budget) -> None:
     """At other moments with each seed."""
 

@@ -12,7 +12,7 @@ from azure.eventhub.aio import EventHubProducerClient
 from azure.iot.device import Message
 from azure.iot.device.aio import IoTHubDeviceClient
 
-from tests.end_to_end.stack import PUMP, Stack, eventually, running
+from tests.end_to_end.stack import PUMP, Stack, Ticker, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,9 +21,16 @@ GOOD = {"flow": 80.0, "dischargePressure": 350.0, "speed": 1450.0, "suctionPress
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """All services with one host of the function app."""
-    async with running(tmp_path_factory.mktemp("path")) as services, services.host("host"):
+    """All services."""
+    async with running(tmp_path_factory.mktemp("path")) as services:
         yield services
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def ticker(stack: Stack) -> AsyncIterator[Ticker]:
+    """One host of the function app."""
+    async with stack.host("host", expiry=4.0) as host:
+        yield Ticker(host)
 
 
 async def send(device: IoTHubDeviceClient, body: object, message_id: str | None = None) -> None:
@@ -60,14 +67,14 @@ async def test_telemetry_becomes_a_property(stack: Stack) -> None:
     assert datetime.fromisoformat(twin["$metadata"]["lastFlow"]["sourceTime"]) == moment
 
 
-async def test_a_resent_message_counts_once(stack: Stack) -> None:
+async def test_a_resent_message_counts_once(stack: Stack, ticker: Ticker) -> None:
     """A device that sends a message again under its id has sent it once."""
     async with stack.device("pump-twice") as device:
         await send(device, GOOD, "the-same")
         await send(device, GOOD, "the-same")
         await send(device, GOOD, "another")
         await shown(stack, "pump-twice", 2)
-    shards = await stack.settled()
+    shards = await stack.settled(ticker=ticker)
     twin = next(shard.twins["pump-twice"] for shard in shards if "pump-twice" in shard.twins)
     assert (twin.reading_count, twin.resent_count) == (2, 1)
 
@@ -143,13 +150,13 @@ async def test_what_cannot_be_folded_is_kept_with_its_reason(stack: Stack) -> No
     assert sum(row["reason"] == "not_json" for row in after) == 1
 
 
-async def test_a_second_host_joins(stack: Stack) -> None:
+async def test_a_second_host_joins(stack: Stack, ticker: Ticker) -> None:
     """Partitions move to a second host while messages go on, and none is lost or counted twice."""
     async with stack.device("pump-moves") as device:
         for _ in range(20):
             await send(device, GOOD)
         before = [shard.epoch for shard in await stack.shards()]
-        async with stack.host("second"):
+        async with stack.host("second", expiry=4.0):
 
             async def moved() -> bool:
                 await send(device, GOOD)
@@ -163,4 +170,4 @@ async def test_a_second_host_joins(stack: Stack) -> None:
             for _ in range(20):
                 await send(device, GOOD)
             await shown(stack, "pump-moves", count + 20)
-    await stack.settled()
+    await stack.settled(ticker=ticker)

@@ -9,7 +9,7 @@ from local_emulator.devices.replay import replay
 from tests.end_to_end.stack import REPOSITORY, eventually, running
 
 ROWS = 120
-SPEED = 20.0
+SPEED = 100.0
 
 
 @pytest.mark.parametrize("recording", ["anomaly-free/anomaly-free.csv.gz"])

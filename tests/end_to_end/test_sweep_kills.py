@@ -62,8 +62,8 @@ async def survive(folder: Path, *, pumps: int, seed: int) -> Counter[str]:
             notes = Notes()
             async with stack.host("host", expiry=EXPIRY) as host:
                 ticker = Ticker(host)
-                for number, pump in enumerate(names):
-                    machine = await worn_out(stack, notes, pump, seed + number)
+                machines = [await worn_out(stack, notes, pump, seed + number) for number, pump in enumerate(names)]
+                for number, (pump, machine) in enumerate(zip(names, machines, strict=True)):
                     await predicted(stack, ticker, pump)
                     _, matches, when = MOMENTS[number % len(MOMENTS)]
                     proxies = [blobs, queues]
