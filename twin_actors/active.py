@@ -1,5 +1,7 @@
 """A partition that this process owns: commits, and delivers what is committed."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -125,6 +127,11 @@ class Active(msgspec.Struct):
         When anything last came for it, on the clock that never jumps.
     asked_again : set of str
         Dead letters that were replayed because the graph answers again.
+    patient_until : float
+        How long this delivery waits for a graph that does not answer, however many records it makes.
+    doubt : asyncio.Lock
+        Of the whole process: held from an intent to the record that ends it, and while turns run elsewhere. Whatever
+        kills the process then is what the intent names, or there is no intent.
     """
 
     owner: Owner
@@ -143,6 +150,8 @@ class Active(msgspec.Struct):
 
     heard_at: float = 0.0
     asked_again: set[str] = set()
+    patient_until: float = 0.0
+    doubt: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
     @property
     def shard(self) -> Shard:
@@ -155,19 +164,17 @@ class Active(msgspec.Struct):
         deadline = self.ports.clock.elapsed() + SWEEP_SECONDS
         most_bytes = SLICE_BYTES
         while True:
-            most_twins = SLICE_TWINS
-            if shard.caution.twins:
-                most_twins = 1
-                await self._announce_twin()
-            part = sweep(shard, self.types, self.ports.models, now, most_bytes, most_twins)
-            if self._is_news(part):
-                outbox: list[OutboxEntry] = [*part.outputs]
-                draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
-                counts = {"sweeps_failed": part.failed, "tells": tells(part.outputs)}
-                counts |= {"timers": part.timers, "timers_failed": part.timers_failed}
-                draft = msgspec.structs.replace(draft, swept=part.swept, cooled=part.cooled)
+            async with contextlib.AsyncExitStack() as doubt:
+                await doubt.enter_async_context(self.doubt)
+                most_twins = SLICE_TWINS
+                if shard.caution.twins:
+                    most_twins = 1
+                    await self._announce_twin()
+                part = sweep(shard, self.types, self.ports.models, now, most_bytes, most_twins)
+                if not shard.caution.twins:
+                    await doubt.aclose()
                 try:
-                    await self.commit(draft, counts)
+                    await self._commit_slice(part)
                 except RecordTooLarge:
                     if len(part.twins) <= 1:
                         raise
@@ -181,6 +188,17 @@ class Active(msgspec.Struct):
         """Whether a slice of a sweep must be recorded."""
         is_on = part.swept != self.shard.swept or self.shard.caution.twins > 0
         return is_on or bool(part.twins or part.cooled or part.failed)
+
+    async def _commit_slice(self, part: Slice) -> None:
+        """Append what a slice changed, if it did."""
+        shard = self.shard
+        if not self._is_news(part):
+            return
+        outbox: list[OutboxEntry] = [*part.outputs]
+        draft = Commit(append_id="", epoch=0, watermark=shard.watermark, twins=part.twins, outbox=outbox)
+        counts = {"sweeps_failed": part.failed, "tells": tells(part.outputs)}
+        counts |= {"timers": part.timers, "timers_failed": part.timers_failed}
+        await self.commit(msgspec.structs.replace(draft, swept=part.swept, cooled=part.cooled), counts)
 
     async def _announce_twin(self) -> None:
         """Say which twin is swept next; leave it out for good if it has killed whoever tried."""

@@ -7,6 +7,8 @@ are treated alike, twin by twin. A process that lived through its failure says s
 of storage, or an owner that was fenced, is held against nobody.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from twin_actors.commit import Claim, Commit, Intent
@@ -65,6 +67,12 @@ class Caution(msgspec.Struct):
         """Return how many owners have tried a message or a twin and were not heard of again."""
         trial = self.event if isinstance(subject, int) else self.twin
         return len(trial.epochs) if trial is not None and trial.subject == subject else 0
+
+    def lived(self, epochs: Collection[int]) -> int:
+        """Return the newest of the epochs that is held against an owner; 0 where none is."""
+        trials = [trial.epochs for trial in (self.event, self.twin) if trial is not None]
+        accused = {epoch for held in (self.silent, self.sweepers, *trials) for epoch in held}
+        return max(accused.intersection(epochs), default=0)
 
     def claimed(self, claim: Claim) -> None:
         """Take over what a claim says of the owners before it."""

@@ -195,11 +195,12 @@ type OutboxEntry = KeepLetter | StrikeLetter | Output
 
 
 class Deleted(msgspec.Struct, frozen=True, array_like=True):
-    """A twin was deleted by an operation, at its last version."""
+    """A twin was deleted by an operation, at its last version and its last number of alerts, orders and operations."""
 
     twin_id: str
     operation_id: str
     state_version: int
+    number: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True, tag="claim"):

@@ -22,7 +22,7 @@ ANY_VERSION = 2**53
 
 def deleted(twin: Twin, asked: AddressedRequest) -> Deleted:
     """Return what a record says of a deletion."""
-    return Deleted(twin.twin_id, asked.request.operation_id, twin.state_version)
+    return Deleted(twin.twin_id, asked.request.operation_id, twin.state_version, twin.maintenance.number)
 
 
 def farewell(twin: Twin, asked: AddressedRequest) -> list[Output]:

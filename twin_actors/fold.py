@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from twin_actors.asking import refused
 from twin_actors.commit import Accepted, AcceptedFrames, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
 from twin_actors.deletion import called_off, deleted, farewell, of_nobody, waiting_commands
 from twin_actors.errors import Rejected
-from twin_actors.mailbox import Mail, dead_letter, renumbered
+from twin_actors.mailbox import Mail, dead_letter, kept_detail, renumbered
 from twin_actors.messages import Envelope
 from twin_actors.outputs import Output, SendCommand, SendForward
 from twin_actors.requests import AddressedRequest
@@ -51,7 +54,7 @@ def fold(
     works: list[Work] = []
     for twin_id, envelopes in mail.by_twin.items():
         recalled, keys = shard.recall(twin_id)
-        twin = recalled or newcomers[twin_id]
+        twin = recalled or _numbered(newcomers[twin_id], shard)
         if isinstance(twin, Twin):
             heard = envelopes[:-1] if twin_id in mail.deletions else envelopes
             twin_type, statistics = types[twin.type_name], shard.statistics.get(twin_id)
@@ -61,7 +64,7 @@ def fold(
     gone = {one.twin.twin_id: one.twin for one in folded if one.twin.twin_id in mail.deletions}
     dropped = waiting_commands(shard, gone)
     outputs = [output for one in folded for output in one.outputs]
-    outputs += _told(mail, newcomers)
+    outputs += [*_told(mail, newcomers), *_given_up(mail, folded)]
     if gone:
         outputs = _outputs_without(gone, [*dropped, *outputs], watermark.enqueued_time)
         outputs += [output for twin_id, twin in gone.items() for output in farewell(twin, mail.deletions[twin_id])]
@@ -88,6 +91,14 @@ def _outputs_without(gone: Mapping[str, Twin], outputs: Sequence[Output], time: 
         called_off(output, time) if isinstance(output, SendCommand) and output.command.twin_id in gone else output
         for output in outputs
     ]
+
+
+def _numbered(newcomer: Twin | Rejected, shard: Shard) -> Twin | Rejected:
+    """Return a newcomer whose alerts and orders are numbered beyond those of an earlier twin of its id."""
+    if isinstance(newcomer, Rejected) or not shard.numbers_from:
+        return newcomer
+    maintenance = msgspec.structs.replace(newcomer.maintenance, number=shard.numbers_from)
+    return msgspec.structs.replace(newcomer, maintenance=maintenance)
 
 
 def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Folded]) -> list[DeadLetter]:
@@ -121,6 +132,22 @@ def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:
         if isinstance(stranger := newcomers.get(twin_id), Rejected)
         for asked in envelopes
         if isinstance(asked, AddressedRequest)
+    ]
+
+
+def _given_up(mail: Mail, folded: list[Folded]) -> list[Output]:
+    """Return what tells apps that what they asked has become a dead letter."""
+    pairs = mail.refused + [
+        (one, why) for each in folded for one, why in each.refused if isinstance(one, AddressedRequest)
+    ]
+    return [
+        refused(
+            asked.twin_id,
+            asked.request,
+            f"{refusal.reason}: {kept_detail(refusal)} (kept as a dead letter; an operator may replay it)",
+            asked.event.enqueued_time,
+        )
+        for asked, refusal in pairs
     ]
 
 

@@ -1,5 +1,6 @@
 """A batch on its way into the journal: skip what is folded, heal gaps, fold the rest in as few records as fit."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +11,7 @@ from twin_actors.caution import MOST_ATTEMPTS
 from twin_actors.commit import Commit, DeadLetter
 from twin_actors.errors import Fenced, Rejected
 from twin_actors.fold import fold
-from twin_actors.introduction import introduce
+from twin_actors.introduction import PATIENCE_SECONDS, introduce
 from twin_actors.mailbox import give_up, replays, sort
 from twin_actors.messages import Event
 from twin_actors.metrics import DUPLICATES
@@ -29,6 +30,7 @@ _letter_decoder = msgspec.msgpack.Decoder(DeadLetter)
 async def take(active: Active, events: Sequence[Event]) -> None:
     """Fold what is above the watermark, holes first."""
     assert active.shard.watermark is not None
+    active.patient_until = active.ports.clock.elapsed() + PATIENCE_SECONDS
     fresh = unfolded(active.shard.watermark, events)
     if len(fresh) < len(events):
         active.ports.metrics.record(DUPLICATES, active.shard.partition, len(events) - len(fresh))
@@ -110,8 +112,9 @@ async def _fold_alone(active: Active, event: Event, counts: Mapping[str, int] | 
     """Fold an event under an intent that names it; give it up if it has killed whoever tried."""
     attempts = active.shard.caution.attempts(event.sequence_number)
     if attempts < MOST_ATTEMPTS:
-        await active.owner.intend(event.sequence_number)
-        await _fold(active, [event], counts)
+        async with active.doubt:
+            await active.owner.intend(event.sequence_number)
+            await _fold(active, [event], counts)
         return
     log.error("partition %d: event %d has killed %d processes", active.shard.partition, event.sequence_number, attempts)
     died = f"{attempts} processes died while they folded this; replay it once the code that crashes or hangs is mended"
@@ -130,13 +133,16 @@ async def _fold(
         await _fold(active, events[cut:], None)
         return
     strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
-    newcomers = await introduce(strangers, active.ports.graph, active.ports.clock, active.types, shard)
+    ports, deadline = active.ports, active.patient_until
+    newcomers = await introduce(strangers, ports.graph, ports.clock, active.types, shard, deadline)
     last = events[-1]
     assert shard.watermark is not None
     newest = max(shard.watermark.enqueued_time, *(event.enqueued_time for event in events))
     watermark = Watermark(last.sequence_number, newest, shard.watermark.hub)
     try:
-        draft, statistics = fold(mail, shard, active.types, newcomers, watermark)
+        # Under an intent, the lock is ours already; what is condemned is not opened.
+        async with contextlib.nullcontext() if shard.caution.events else active.doubt:
+            draft, statistics = fold(mail, shard, active.types, newcomers, watermark)
         await active.commit(draft, counts, statistics)
     except (RecordTooLarge, OverflowError) as error:  # a number may be too large for MessagePack
         if len(events) > 1:

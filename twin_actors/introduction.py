@@ -20,7 +20,7 @@ READS_AT_ONCE = 16
 """A fleet that starts must not use up what the graph takes."""
 
 PATIENCE_SECONDS = 5.0
-"""How long one batch waits for a graph that asks for patience or does not answer."""
+"""How long one delivery waits for a graph that asks for patience or does not answer."""
 
 FIRST_PAUSE_SECONDS = 0.25
 
@@ -34,6 +34,7 @@ async def introduce(
     clock: Clock,
     types: Mapping[str, TwinType[Any]],
     shard: Shard,
+    deadline: float,
 ) -> Newcomers:
     """Find out who the unknown twins of a batch are.
 
@@ -46,9 +47,10 @@ async def introduce(
         Name → twin type.
     shard
         Of a twin that it has just deleted the graph is not asked: who is there still is leaving.
+    deadline
+        Until when a graph that does not answer is waited for.
     """
     by_model = {twin_type.model: twin_type for twin_type in types.values()}
-    deadline = clock.elapsed() + PATIENCE_SECONDS
     limit = asyncio.Semaphore(READS_AT_ONCE)
 
     async def one(twin_id: str, envelopes: Sequence[Addressed]) -> Twin | Rejected:
@@ -66,7 +68,8 @@ async def introduce(
                     return msgspec.structs.replace(twin, is_unmet=True)
                 return Rejected(
                     GRAPH_UNAVAILABLE,
-                    f"whether there is a twin {twin_id} could not be found out ({error}); it is replayed once it can",
+                    f"whether there is a twin {twin_id} could not be found out ({error}); "
+                    "a message is replayed once it can, a request is to be made anew",
                 )
         return _newcomer(twin_id, announced, shown, by_model, shard.floor)
 

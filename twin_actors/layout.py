@@ -50,9 +50,18 @@ def decode_state(twin: Twin, twin_type: TwinType[Any]) -> Any:  # noqa: ANN401  
     Raises
     ------
     PartitionStopped, Rejected
-        As `upgraded` does.
+        As `upgraded` does; or what stands there is no state of this app. Nothing is lost: it stays as it was written.
     """
-    return _decoder(twin_type.state).decode(upgraded(twin, twin_type).state)  # type: ignore[arg-type]  # hashable
+    encoded = upgraded(twin, twin_type).state
+    try:
+        return _decoder(twin_type.state).decode(encoded)  # type: ignore[arg-type]  # a class is hashable
+    except msgspec.DecodeError as error:
+        raise Rejected(
+            "state_unreadable",
+            f"the state of twin {twin.twin_id} is not what {twin_type.name} says of layout {twin_type.state_version} "
+            f"({error}): a changed state class needs a higher state_version and a row in `upgrades`; deploy that, then "
+            "replay this",
+        ) from error
 
 
 def upgraded(twin: Twin, twin_type: TwinType[Any]) -> Twin:

@@ -52,8 +52,10 @@ class Mail(msgspec.Struct):
         The first message for a twin that the batch deletes before it: with it, another record must begin.
     counts : dict
         Ticks, repeats of forwards, replays of nothing.
+    refused : list
+        (request, why) of what apps asked that is among the dead letters.
     condemned : Rejected or None
-        Why what is for twins of this shard is not even opened.
+        Why what is for twins of this shard reaches none of them.
     """
 
     by_twin: dict[str, list[Addressed]] = {}
@@ -65,6 +67,7 @@ class Mail(msgspec.Struct):
     deletions: dict[str, AddressedRequest] = {}
     cut_at: int | None = None
     counts: dict[str, int] = {}
+    refused: list[tuple[AddressedRequest, Rejected]] = []
     condemned: Rejected | None = None
 
     def count(self, name: str) -> None:
@@ -92,7 +95,7 @@ def sort(
     replayed
         The open dead letters that replay events of this batch name, with their bodies.
     condemned
-        Why what is for twins of this shard is given up unopened; None where it is not.
+        Why what is for twins of this shard is given up; None where it is not.
 
     Raises
     ------
@@ -127,10 +130,15 @@ def dead_letter(partition: int, sequence_number: int, event: Event, refusal: Rej
     return DeadLetter(
         f"{partition}-{sequence_number}",
         refusal.reason,
-        refusal.detail[:MAX_DETAIL].encode(errors="replace").decode(),
+        kept_detail(refusal),
         twin_id or event.device_id or "",
         event,
     )
+
+
+def kept_detail(refusal: Rejected) -> str:
+    """Return what is kept of what is wrong with a message."""
+    return refusal.detail[:MAX_DETAIL].encode(errors="replace").decode()
 
 
 def renumbered(letters: list[DeadLetter], shard: Shard) -> list[DeadLetter]:
@@ -158,6 +166,7 @@ def give_up(mail: Mail, partition: int, refusal: Rejected) -> None:
             dead_letter(partition, envelope.sequence_number, envelope.event, refusal, envelope.twin_id)
             for envelope in envelopes
         ]
+        mail.refused += [(one, refusal) for one in envelopes if isinstance(one, AddressedRequest)]
     mail.by_twin.clear()
     mail.deletions.clear()
 
@@ -170,8 +179,6 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
     if home != shard.partition:
         mail.misplaced.append((home, event))
         return
-    if mail.condemned is not None:
-        raise mail.condemned
     opened: Addressed
     kind = kind_of(event)
     if kind is Kind.REQUEST:
@@ -180,6 +187,11 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
             mail.count("requests_repeated")
             return
         opened = AddressedRequest(twin_id=twin_id, request=request, event=event, sequence_number=sequence_number)
+        if mail.condemned is not None:  # whoever asked is told; it is no request that crashes, but what is done with it
+            mail.refused.append((opened, mail.condemned))
+            raise mail.condemned
+    elif mail.condemned is not None:
+        raise mail.condemned
     elif kind is Kind.TELL:
         opened = open_tell(event, twin_id, sequence_number)
     else:

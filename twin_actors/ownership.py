@@ -106,7 +106,7 @@ class Owner:
         fenced: int = 0,
         limits: Limits = LIMITS,
         check: Callable[[Shard], None] = lambda _shard: None,
-        survived: int = 0,
+        tried: set[int] | None = None,
     ) -> "Owner":
         """Become the owner of a partition.
 
@@ -122,8 +122,9 @@ class Owner:
         limits
         check
             Raises where the shard, as it is just before the claim, is none that this app may go on with.
-        survived
-            The epoch of this worker's last claim of it, if that ended otherwise than by the death of a process.
+        tried
+            Epochs that this process has tried to claim it with, successfully or not; this one is added before it is
+            known to stand. None of them died.
 
         Raises
         ------
@@ -139,6 +140,9 @@ class Owner:
         for _ in range(CLAIM_ATTEMPTS):
             owner = cls(journal, clock, shard, tail, tag, owner_id, limits)
             owner.epoch = shard.epoch + 1
+            survived = shard.caution.lived(tried or ())
+            if tried is not None:
+                tried.add(owner.epoch)
             try:
                 await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced, survived))
             except Fenced:

@@ -66,7 +66,8 @@ class Runtime:
         self._active: dict[int, Active] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._fenced: dict[int, int] = {}
-        self._survived: dict[int, int] = {}
+        self._tried: dict[int, set[int]] = {}
+        self._doubt = asyncio.Lock()
         self._stops = Stops(ports.journal, ports.clock)
 
     async def deliver(self, partition: int, events: Sequence[Event]) -> Watermark:
@@ -97,7 +98,9 @@ class Runtime:
             active = self._active.get(partition) or await self._activate(partition, events)
             active.heard_at = self._ports.clock.elapsed()
             if not await active.is_full():
-                return await self._advance(active, events)
+                watermark = await self._advance(active, events)
+                self._stops.went_on(partition)
+                return watermark
         raise Unavailable(f"partition {partition}: {MAX_OUTBOX} outputs wait, nothing more is folded")
 
     async def _advance(self, active: Active, events: Sequence[Event]) -> Watermark:
@@ -128,7 +131,6 @@ class Runtime:
                     active.heard_at = now  # one that must stay is looked at again after as long
                     if await active.may_be_dropped():
                         del self._active[partition]
-                        self._survived[partition] = active.owner.epoch
                         active.dispatch.abandon()
                         log.info("partition %d was idle and left memory", partition)
             except TwinfoldError as error:
@@ -146,7 +148,6 @@ class Runtime:
                 # journal says: only a restore is.
                 active = self._active.pop(partition, None)
                 if active is not None:
-                    self._survived[partition] = active.owner.epoch
                     active.dispatch.abandon()
                 if isinstance(error, Fenced):
                     self._fenced[partition] = self._fenced.get(partition, 0) + 1
@@ -155,6 +156,8 @@ class Runtime:
                 elif isinstance(error, PartitionStopped):
                     self._ports.metrics.record(STOPPED, partition)
                     await self._stops.note(partition, error)
+                elif isinstance(error, Exception) and not isinstance(error, TwinfoldError):
+                    await self._stops.note_unforeseen(partition, error)
                 raise
 
     async def partition_count(self) -> int:
@@ -193,12 +196,13 @@ class Runtime:
         self._stops.ends_at(partition, None)
         restored = await restore(ports.journal, partition)
         self._stops.ends_at(partition, restored[1])
-        fenced, survived = self._fenced.get(partition, 0), self._survived.get(partition, 0)
+        fenced, tried = self._fenced.get(partition, 0), self._tried.setdefault(partition, set())
         # Before the claim: a partition that is stopped is tried again and again.
         check = functools.partial(self._check, state, partition_count, events)
         owner = await Owner.claim(
-            ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check, survived
+            ports.journal, ports.clock, restored, self._new_id(), fenced, self._limits, check, tried
         )
+        self._tried[partition] = {owner.epoch}
         self._fenced.pop(partition, None)
         if owner.shard.watermark is None:
             first = min([state.first_sequence_number, *(event.sequence_number for event in events[:1])])
@@ -207,7 +211,7 @@ class Runtime:
         projection = Projection(ports.graph, ports.clock, self._types, rate)
         dispatch = Dispatch(ports.devices, ports.clock, lambda outcome: self._land(active, outcome))
         active = Active(owner, projection, dispatch, ports, self._types, partition_count)
-        active.heard_at = ports.clock.elapsed()
+        active.heard_at, active.doubt = ports.clock.elapsed(), self._doubt
         self._active[partition] = active
         log.info("partition %d active, epoch %d, %d twins", partition, owner.epoch, len(owner.shard.twins))
         return active

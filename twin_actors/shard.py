@@ -36,13 +36,11 @@ from twin_actors.watermark import Watermark
 from twin_actors.wide import Statistics, refold
 
 ERA = 2**32
-"""Numbers of a channel between two repairs of its sender, more than it ever uses: the first of an era is taken whatever
-came before."""
+"""Numbers that a channel, or a twin for what it raises and orders, uses between two repairs of its partition, at most.
 
-
-def next_era(number: int) -> int:
-    """Return the number before the first one of the next era of a channel."""
-    return (number // ERA + 1) * ERA
+Each repair begins an era of its own, named by its epoch, which is above all that the damage took: no number given
+before is given again. The first number of an era is taken whatever came before.
+"""
 
 
 RECENT_DELETIONS = 1_000
@@ -93,6 +91,9 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
         Segments and snapshots that a repair left behind.
     statistics : dict
         Twin id → statistics of the signals of a wide twin, as far as frames can be folded by this version of the app.
+    numbers_from : int
+        Beyond which a new twin numbers what it raises and orders: one of its id may have been deleted, or be among what
+        a repair gave up.
     """
 
     partition: int
@@ -116,6 +117,7 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
     renumbered: int = 0
     given_up: list[str] = []
     statistics: dict[str, Statistics] = {}
+    numbers_from: int = 0
 
     def __post_init__(self) -> None:
         for twin_id, keys in self.recent_keys.items():
@@ -205,6 +207,7 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
         if twin_id in self.caution.left_out:
             self.caution.left_out.remove(twin_id)
         self.floor = max(self.floor, deleted.state_version)
+        self.numbers_from = max(self.numbers_from, deleted.number)
         self.deletions[f"{twin_id}/{deleted.operation_id}"] = None
         if len(self.deletions) > RECENT_DELETIONS:
             del self.deletions[next(iter(self.deletions))]
@@ -264,11 +267,15 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
         self.caution.moved()
         self.given_up = [*self.given_up, *repair.given_up]
         self.last_number += repair.jump
+        self.numbers_from = repair.epoch * ERA
         for twin in list(self.twins.values()):
-            self._keep(msgspec.structs.replace(twin, state_version=twin.state_version + repair.jump))
+            version = twin.state_version + repair.jump
+            # Receivers know alerts, orders and operations by their numbers, those too that the damage took.
+            maintenance = msgspec.structs.replace(twin.maintenance, number=self.numbers_from)
+            self._keep(msgspec.structs.replace(twin, state_version=version, maintenance=maintenance))
         self.floor += repair.jump
         for partition in repair.channels:
-            self.sent_channels[partition] = next_era(self.sent_channels.get(partition, 0))
+            self.sent_channels[partition] = repair.epoch * ERA
         self.open_channels = repair.channels
         self._count({"repairs": 1})
 

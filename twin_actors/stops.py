@@ -1,7 +1,8 @@
 """Partitions that cannot go on without an operator: why, where that is seen, and when it is tried again.
 
 The trigger asks again every two seconds, for as long as the operator sleeps. A partition that has stopped is neither
-restored nor claimed each time: it waits until somebody has written to its journal, or a minute has passed.
+restored nor claimed each time: it waits until somebody has written to its journal, or a minute has passed. So it does,
+for a shorter while at first, after an error that nobody foresaw.
 """
 
 import logging
@@ -14,6 +15,12 @@ from twin_actors.journals import Journal
 from twin_actors.snapshot import Tail
 
 LOOK_AGAIN_SECONDS = 60.0
+
+FIRST_PAUSE_SECONDS = 5.0
+"""After an error that nobody foresaw; twice as long each time that it comes again, up to a minute."""
+
+MAX_REASON = 2_000
+"""Characters kept of an error."""
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +85,7 @@ class Stops:
         self._clock = clock
         self._ends: dict[int, Tail | None] = {}
         self._held: dict[int, _Hold] = {}
+        self._pauses: dict[int, float] = {}
 
     def ends_at(self, partition: int, tail: Tail | None) -> None:
         """Remember where a journal ends, None where it could not be read; a tail moves with its owner."""
@@ -106,10 +114,26 @@ class Stops:
 
     async def note(self, partition: int, error: PartitionStopped) -> None:
         """Remember that a partition has stopped, and say so where operators look."""
+        await self._hold(partition, str(error), LOOK_AGAIN_SECONDS)
+
+    async def note_unforeseen(self, partition: int, error: Exception) -> None:
+        """Leave a partition alone for a while, longer each time: a fault of the app must not fill its journal."""
+        last = self._pauses.get(partition)
+        seconds = FIRST_PAUSE_SECONDS if last is None else min(LOOK_AGAIN_SECONDS, 2.0 * last)
+        self._pauses[partition] = seconds
+        reason = f"partition {partition}: an error that nobody foresaw, {type(error).__name__}: {error}"
+        reason = reason[:MAX_REASON].encode(errors="replace").decode()
+        await self._hold(partition, f"{reason}; it is tried again after {seconds:g} s", seconds)
+
+    def went_on(self, partition: int) -> None:
+        """Forget the errors of a partition that has taken a batch."""
+        self._pauses.pop(partition, None)
+
+    async def _hold(self, partition: int, reason: str, seconds: float) -> None:
         end = self._ends.pop(partition, None) or Tail(segment="")
-        stop = Stop(str(error), self._clock.now(), end.segment, end.position)
-        self._held[partition] = _Hold(stop, self._clock.elapsed() + LOOK_AGAIN_SECONDS)
-        log.error("partition %d has stopped, others go on: %s", partition, error)
+        stop = Stop(reason, self._clock.now(), end.segment, end.position)
+        self._held[partition] = _Hold(stop, self._clock.elapsed() + seconds)
+        log.error("partition %d has stopped, others go on: %s", partition, reason)
         try:
             await self._journal.write(stop_path(partition), msgspec.json.encode(stop))
         except Unavailable as unavailable:

@@ -173,9 +173,9 @@ def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, 
 def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of message, in one frame: it is the hot path
     try:
         folded = Folded(upgraded(work.twin, work.twin_type), [], [])
+        state = decode_state(folded.twin, work.twin_type)
     except Rejected as refusal:
         return Folded(work.twin, [], [(envelope, refusal) for envelope in work.envelopes])
-    state = decode_state(folded.twin, work.twin_type)
     recent = dict.fromkeys(work.recent_keys)
     for envelope in work.envelopes:
         key = message_key(envelope.event.message_id) if isinstance(envelope, Envelope) else 0
@@ -246,7 +246,7 @@ def _take_timer(folded: Folded, due: DueTimer) -> bool:
 def _refusal(twin_type: TwinType[Any], error: Exception) -> Rejected:
     if isinstance(error, Rejected):
         return error
-    return Rejected("turn_failed", f"{twin_type.name}.receive raised {type(error).__name__}: {error}")
+    return Rejected("turn_failed", f"{twin_type.name} raised {type(error).__name__}: {error}")
 
 
 def _listen(work: Work, folded: Folded, first: Row | WideRow) -> Hearing | None:
