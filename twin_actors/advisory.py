@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from twin_actors.alerting import Situation, clear_alert, limit_of, order_work, raise_alert, reason_of, with_watch
-from twin_actors.documents import Operation, OperationStatus, Reason, moment
+from twin_actors.conflict import Contested
+from twin_actors.documents import Operation, OperationStatus, Reason, Source, moment
 from twin_actors.maintenance import (
     IDLE,
     Given,
@@ -155,7 +156,7 @@ def _command(
     ):
         return maintenance  # the device was told for this alert, and there is nothing more to ask for
     number = maintenance.number + 1
-    stopped_by = maintenance.edits.get(row.override)
+    stopped_by = maintenance.contested.get(row.override, Contested()).writes.get(Source.MANUAL)
     operation = Operation(
         operation_id=f"{AUTOMATIC}{rule.name}-{number}",
         kind="command",

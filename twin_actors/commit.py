@@ -77,6 +77,8 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         Whether the graph was away when its device announced it, and has not been asked about it since.
     signal_epoch : SignalEpoch or None
         Which rows the statistics of its signals are made of; None where it has heard no frame.
+    turned : int
+        The state version that its last turn made: what is younger was made by apps and sweeps.
     """
 
     twin_id: str
@@ -97,6 +99,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     last_told_time: float = 0.0
     is_unmet: bool = False
     signal_epoch: SignalEpoch | None = None
+    turned: int = 0
 
     def event_time(self, now: float) -> float:
         """Return its event time at a time of the cloud: it goes on while nothing is heard, by the cloud's clock."""

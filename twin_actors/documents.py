@@ -230,7 +230,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     kind : str
         command, edit, acknowledge or delete.
     name : str
-        Of the command or of the alert; else empty.
+        Of the command or of the alert; of an edit the source, empty for people; else empty.
     request : object
         What was asked, JSON.
     caller : str
@@ -264,27 +264,53 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: Reason | None = None
 
 
-class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A person's value of a property, and whether it is the one shown.
+class Source(enum.StrEnum):
+    """Where a value of a property can come from; those above count more, unless a twin type says otherwise."""
+
+    SENSOR = "sensor"
+    SIMULATION = "simulation"
+    MANUAL = "manual"
+
+
+class SourceValue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one source says of a property, and whether it is what is shown.
 
     Attributes
     ----------
-    property : str
+    source : Source
     value : number, bool, str or None
-        None takes the person's value away.
+        None where it was taken away. The sensor's is that of the moment of the decision.
     author : str
+        Empty for the sensor.
     time : datetime
     is_shown : bool
     detail : str
         Why it is shown, or is not.
+    vector : dict
+        Source → number of its last write that the author had seen, and its own.
     """
 
-    property: str
+    source: Source = Source.MANUAL
     value: PropertyValue | None
     author: str
     time: datetime
     is_shown: bool
     detail: str
+    vector: dict[Source, int] = {}
+
+
+class Edit(SourceValue, frozen=True, kw_only=True, rename="camel"):
+    """The newest value of a property that a person or a simulation set.
+
+    Attributes
+    ----------
+    property : str
+    beside : list of SourceValue
+        What the other sources say.
+    """
+
+    property: str
+    beside: list[SourceValue] = []
 
 
 def moment(seconds: float) -> datetime:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from twin_actors.conflict import Contested, Write
 from twin_actors.documents import (
     Alert,
     Collection,
@@ -17,6 +18,7 @@ from twin_actors.documents import (
     Prediction,
     Priority,
     PropertyValue,
+    Source,
     WorkOrder,
     document_of,
 )
@@ -76,7 +78,7 @@ class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ManualValue(msgspec.Struct, frozen=True, array_like=True):
-    """A property as a person set it; None where they took their value away."""
+    """A property as a person set it, as format 1 kept it."""
 
     value: PropertyValue | None
     author: str
@@ -97,11 +99,13 @@ class Maintenance(msgspec.Struct, frozen=True, array_like=True):
         Command → the last time a rule gave it.
     order : OpenOrder or None
     edits : dict
-        Property → what a person set.
+        Of format 1: property → what a person set; empty once it has been read.
     operations : list of str
         The newest operation ids, oldest first: a repeat is one operation.
     number : int
         Of alerts, orders and automatic operations so far.
+    contested : dict
+        Property → what people and simulations have set, beside what the device says.
     """
 
     prediction: Prediction | None = None
@@ -111,11 +115,25 @@ class Maintenance(msgspec.Struct, frozen=True, array_like=True):
     edits: dict[str, ManualValue] = {}
     operations: list[str] = []
     number: int = 0
+    contested: dict[str, Contested] = {}
+
+    def __post_init__(self) -> None:
+        """Read what format 1 kept: nobody could say then what they had seen."""
+        if self.edits:
+            contested = {name: _contested(edit) for name, edit in self.edits.items()}
+            msgspec.structs.force_setattr(self, "contested", {**contested, **self.contested})
+            msgspec.structs.force_setattr(self, "edits", {})
 
     @property
     def alerts(self) -> list[Alert]:
         """The active alerts."""
         return [watch.alert for watch in self.watches.values() if watch.alert is not None]
+
+
+def _contested(edit: ManualValue) -> Contested:
+    manual = Write(Source.MANUAL, edit.value, edit.author, edit.time, {Source.MANUAL: 1})
+    hidden = None if edit.value is None else Source.SENSOR
+    return Contested({Source.MANUAL: manual}, Source.MANUAL if edit.is_shown else hidden)
 
 
 def priority(maintenance: Maintenance, twin_type: TwinType[Any]) -> Priority:

@@ -13,6 +13,7 @@ from typing import Any
 
 from twin_actors.clock import Clock
 from twin_actors.commit import Twin
+from twin_actors.documents import Source
 from twin_actors.errors import Rejected, Unanswered, Unavailable
 from twin_actors.layout import decode_state
 from twin_actors.maintenance import shown_maintenance
@@ -48,9 +49,11 @@ def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, Property
         common["statisticsEpoch"] = twin.signal_epoch.number
         common["statisticsSince"] = datetime.fromtimestamp(twin.signal_epoch.since, UTC).isoformat()
     shown = dict(twin_type.properties(decode_state(twin, twin_type)))
-    for name, edit in twin.maintenance.edits.items():
-        if edit.is_shown or (edit.value is None and shown.get(name) is None):
-            shown[name] = edit.value
+    for name, contested in twin.maintenance.contested.items():
+        if contested.shown is None:
+            shown.setdefault(name, None)  # what was taken away is taken out of the graph
+        elif contested.shown is not Source.SENSOR:
+            shown[name] = contested.writes[contested.shown].value
     return {**shown, **common, **shown_maintenance(twin.maintenance, twin_type)}
 
 

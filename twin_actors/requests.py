@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from twin_actors.documents import Collection, Document, Operation, OperationStatus, PropertyValue, document_of, moment
+from twin_actors.documents import (
+    Collection,
+    Document,
+    Operation,
+    OperationStatus,
+    PropertyValue,
+    Source,
+    document_of,
+    moment,
+)
 from twin_actors.errors import Rejected
 from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, TWIN, Event, Kind
@@ -26,6 +35,9 @@ MAX_TEXT_LENGTH = 4_096
 
 MAX_CHANGES = 64
 """Properties set by one edit."""
+
+MAX_NUMBER = 10**15
+"""No twin has been written so often."""
 
 AUTOMATIC = "auto-"
 """How the ids of operations begin that rules ask for; nobody else may use it."""
@@ -60,12 +72,27 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, tag="command"):
 
 
 class EditRequest(msgspec.Struct, frozen=True, kw_only=True, tag="edit"):
-    """Set properties by hand; None takes the person's value away."""
+    """Set properties by hand or by a simulation; None takes the source's value away.
+
+    Attributes
+    ----------
+    operation_id, caller : str
+    changes : dict
+        Property → value.
+    requested : float
+        Seconds since 1970.
+    source : Source
+        manual or simulation.
+    seen : dict
+        The version vector that the caller has seen of the properties; what it does not contain is concurrent.
+    """
 
     operation_id: str
     caller: str
     changes: dict[str, PropertyValue | None]
     requested: float
+    source: Source = Source.MANUAL
+    seen: dict[Source, int] = {}
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, tag="acknowledge"):
@@ -132,7 +159,7 @@ def check_request(request: Request) -> None:
         times.append(request.expires)
     elif isinstance(request, EditRequest):
         names += request.changes
-        _check_changes(request.changes)
+        _check_edit(request)
     elif isinstance(request, Acknowledgement):
         names.append(request.alert_id)
     if not all(0 < len(name) <= MAX_NAME_LENGTH for name in names):
@@ -149,10 +176,14 @@ def check_request(request: Request) -> None:
         raise Rejected("bad_request", f"a number is too large to be kept: {error}") from None
 
 
-def _check_changes(changes: Mapping[str, PropertyValue | None]) -> None:
-    if len(changes) > MAX_CHANGES:
-        raise Rejected("bad_request", f"{len(changes)} properties are set, at most {MAX_CHANGES} at once")
-    for name, value in changes.items():
+def _check_edit(request: EditRequest) -> None:
+    if len(request.changes) > MAX_CHANGES:
+        raise Rejected("bad_request", f"{len(request.changes)} properties are set, at most {MAX_CHANGES} at once")
+    if request.source is Source.SENSOR:
+        raise Rejected("bad_request", "a device says what it measures by telemetry: edits are manual or simulation")
+    if not all(0 <= number < MAX_NUMBER for number in request.seen.values()):
+        raise Rejected("bad_request", f"the numbers of what was seen are below {MAX_NUMBER}")
+    for name, value in request.changes.items():
         if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
             raise Rejected("bad_request", f"{name} has {len(value)} letters, at most {MAX_TEXT_LENGTH} are kept")
 
@@ -170,7 +201,8 @@ def operation_of(request: Request, status: OperationStatus, detail: str = "") ->
         expires = moment(request.expires)
         return Operation(kind="command", name=request.name, request=request.request, expires=expires, **common)
     if isinstance(request, EditRequest):
-        return Operation(kind="edit", name="", request=request.changes, **common)
+        source = "" if request.source is Source.MANUAL else request.source.value
+        return Operation(kind="edit", name=source, request=request.changes, **common)
     if isinstance(request, Deletion):
         return Operation(kind="delete", name="", request=None, **common)
     return Operation(kind="acknowledge", name=request.alert_id, request=None, **common)

@@ -41,9 +41,14 @@ def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
     given = {rule.command for rule in twin_type.rules}
     for row in twin_type.commands:
         faults += (f"command {row.name!r}: {fault}" for fault in _command_faults(row, row.name in given, interface))
-    unknown = sorted(twin_type.manual_first - interface.properties.keys())
+    unknown = sorted(twin_type.priority.keys() - interface.properties.keys())
     if unknown:
-        faults.append(f"manual_first names {', '.join(unknown)}: the model has no such property")
+        faults.append(f"priority names {', '.join(unknown)}: the model has no such property")
+    faults += (
+        f"the priority of {name} has a source twice: name each once, the one that counts most first"
+        for name, sources in twin_type.priority.items()
+        if len(set(sources)) < len(sources)
+    )
     return [*faults, *_layout_faults(twin_type)]
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from twin_actors.advisory import watch
 from twin_actors.alerting import Situation
-from twin_actors.asking import resolve_edits, take
+from twin_actors.asking import take
 from twin_actors.commit import Twin
+from twin_actors.editing import Sensed, resolve
 from twin_actors.errors import Rejected
 from twin_actors.frames import WideRow
 from twin_actors.layout import decode_state, encode_state, upgraded
@@ -215,12 +216,14 @@ def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of
 
 def _ask(work: Work, state: object, folded: Folded, asked: AddressedRequest) -> None:
     """Apply what an app asks."""
+    twin = folded.twin
+    sensed = Sensed(work.twin_type.properties(state), twin.turned or twin.state_version, twin.last_heard_time)
     taken = take(
         folded.twin.maintenance,
         work.twin_type,
         folded.twin.twin_id,
         work.twin.state_version + 1,
-        work.twin_type.properties(state),
+        sensed,
         asked.request,
         asked.event.enqueued_time,
         work.waiting + sum(isinstance(output, SendCommand) for output in folded.outputs),
@@ -315,8 +318,9 @@ def _turn(
     encoded, state = encode_state(twin_type, state)
     if shown is None:
         shown = _shown(twin_type, state)
-    if maintenance.edits:
-        maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
+    version = work.twin.state_version + 1
+    if maintenance.contested:
+        maintenance, left = resolve(maintenance, twin_type, twin.twin_id, Sensed(shown, version, last_time))
         outputs += left
     outputs += [] if said is None else said.forwards
     after = msgspec.structs.replace(
@@ -331,6 +335,7 @@ def _turn(
         maintenance=maintenance,
         timers=twin.timers if said is None else said.timers,
         signal_epoch=twin.signal_epoch if hearing is None else hearing.statistics.epoch,
+        turned=version,
     )
     if maintenance.watches:
         after, left = break_silence(twin, after, twin_type, hub_time)
@@ -360,7 +365,13 @@ def _hear(
     said.take(turn.outputs, message.time, heard.allowance)
     encoded, state = encode_state(twin_type, turn.state)
     shown = _shown(twin_type, state)
-    after = msgspec.structs.replace(twin, state=encoded, timers=said.timers, last_told_time=last_told_time)
+    after = msgspec.structs.replace(
+        twin,
+        state=encoded,
+        timers=said.timers,
+        last_told_time=last_told_time,
+        turned=work.twin.state_version + 1,
+    )
     maintenance, outputs = twin.maintenance, list[Output](said.forwards)
     if twin_type.rules and twin.connection != "offline":
         situation = Situation(
@@ -376,8 +387,9 @@ def _hear(
         )
         maintenance, left = watch(maintenance, twin_type, situation)
         outputs += left
-    if maintenance.edits:
-        maintenance, left = resolve_edits(maintenance, twin_type, twin.twin_id, shown)
+    if maintenance.contested:
+        sensed = Sensed(shown, work.twin.state_version + 1, after.last_heard_time)
+        maintenance, left = resolve(maintenance, twin_type, twin.twin_id, sensed)
         outputs += left
     return state, msgspec.structs.replace(after, maintenance=maintenance), outputs
 

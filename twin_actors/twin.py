@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from twin_actors.documents import Priority, Severity
 from twin_actors.documents import PropertyValue as PropertyValue  # noqa: PLC0414  part of what a type is written with
+from twin_actors.documents import Source as Source  # noqa: PLC0414  part of what a type is written with
 from twin_actors.frames import Frame as Frame  # noqa: PLC0414  part of what a type is written with
 from twin_actors.messages import Reading
 
@@ -313,8 +314,9 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         while nothing can be said.
     rules : tuple of Rule
     commands : tuple of Command
-    manual_first : frozenset of str
-        Properties of which a person's value counts more than a sensor's.
+    priority : Mapping
+        Property → the sources that count most for it, others after them; without an entry, a sensor's value counts
+        more than a simulation's, and that more than a person's.
     sources : Mapping
         Property → where its value comes from, for people who ask.
     state_version : int
@@ -337,7 +339,7 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     features: Callable[[S], tuple[float, ...] | None] | None = None
     rules: tuple[Rule, ...] = ()
     commands: tuple[Command[S], ...] = ()
-    manual_first: frozenset[str] = frozenset()
+    priority: Mapping[str, tuple[Source, ...]] = {}
     sources: Mapping[str, str] = {}
     state_version: int = 1
     upgrades: tuple[Upgrade, ...] = ()

@@ -1,7 +1,7 @@
 """What is asked of twins: commands, manual edits, and the operations that they become."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Query, Response
@@ -22,7 +22,8 @@ from functions.http.kept import Kept
 from functions.http.paging import Cursor, Limit, Page
 from functions.http.sides import Sides
 from functions.http.views import OperationView, View
-from twin_actors.documents import Collection
+from twin_actors.conflict import VECTOR_PATTERN, parse_vector
+from twin_actors.documents import Collection, Source
 from twin_actors.journals import partition_count
 from twin_actors.models import check_command, check_edit
 from twin_actors.requests import CommandRequest, Deletion, EditRequest, Request, submit
@@ -104,12 +105,26 @@ async def edit_twin(
         ),
     ],
     operation_id: Annotated[OperationId | None, Query(alias="operationId")] = None,
+    source: Annotated[Literal["manual", "simulation"], Query(description="Who sets them.")] = "manual",
+    seen: Annotated[
+        str | None,
+        Query(
+            pattern=f"^{VECTOR_PATTERN}$",
+            description="The `vector` of the properties as it was read, if it was: their values are replaced then.",
+            examples=["sensor:120,manual:3"],
+        ),
+    ] = None,
 ) -> OperationView:
-    """Set properties by hand; which of several sources is shown, `GET /api/twins/{twinId}` tells."""
+    """Set properties by hand or by a simulation; which source is shown, `GET /api/twins/{twinId}` tells."""
     row = await graph.twin(sides.graph, twin_id)
     checked = check_edit(models, row["$metadata"]["$model"], changes)
     edit = EditRequest(
-        operation_id=operation_id or new_operation_id(), caller=caller, changes=checked, requested=sides.clock.now()
+        operation_id=operation_id or new_operation_id(),
+        caller=caller,
+        changes=checked,
+        requested=sides.clock.now(),
+        source=Source(source),
+        seen=parse_vector(seen) if seen else {},
     )
     return await hand_over(sides, twin_id, edit, response)
 

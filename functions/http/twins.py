@@ -22,7 +22,8 @@ from functions.http.views import (
     TwinView,
 )
 from twin_actors import documents
-from twin_actors.documents import Collection, Edit
+from twin_actors.conflict import join, vector_text
+from twin_actors.documents import Collection, Edit, Source
 from twin_actors.dtdl import is_dtmi
 from twin_actors.identity import TWIN_ID_PATTERN
 from twin_actors.models import Models
@@ -120,7 +121,8 @@ async def get_twin(twin_id: TwinIdPath, sides: UsesSides, models: UsesModels) ->
     model = row["$metadata"]["$model"]
     kept = await sides.documents.list(Collection.EDITS, twin_id=twin_id, limit=EDITS_MOST)
     edits = [msgspec.json.decode(document.body, type=Edit) for document in kept.documents]
-    by_name = {edit.property: edit for edit in edits if edit.value is not None}
+    by_name = {edit.property: edit for edit in edits}
+    set_now = {edit.property for edit in edits if edit.value is not None}
     shown = {name for name in row if not name.startswith("$")}
     twin_type = models.type_of(model)
     return TwinView(
@@ -129,7 +131,7 @@ async def get_twin(twin_id: TwinIdPath, sides: UsesSides, models: UsesModels) ->
         type=None if twin_type is None else twin_type.name,
         quality=row.get("quality"),
         commands=[] if twin_type is None else [command.name for command in twin_type.commands],
-        properties={name: _property(models, row, name, by_name.get(name)) for name in sorted(shown | set(by_name))},
+        properties={name: _property(models, row, name, by_name.get(name)) for name in sorted(shown | set_now)},
     )
 
 
@@ -138,15 +140,19 @@ def _property(models: Models, row: Row, name: str, edit: Edit | None) -> Propert
     interface = models.interface(model)
     declared = interface.properties.get(name) if interface is not None else None
     metadata: Row = row["$metadata"].get(name, {})
-    is_manual = edit is not None and edit.is_shown
+    said = [] if edit is None else [edit, *edit.beside]
+    shown = next((one.source for one in said if one.is_shown), Source.SENSOR)
+    vectors = [*(one.vector for one in said), {Source.SENSOR: row.get("stateVersion", 0)}]
+    is_set = any(one.value is not None for one in said if one.source != Source.SENSOR)
     return PropertyView(
         value=row.get(name),
         unit=None if declared is None else declared.unit,
-        source="manual" if is_manual else models.source(model, name),
+        source=models.source(model, name) if shown == Source.SENSOR else shown,
         source_time=metadata.get("sourceTime"),
         last_update_time=metadata.get("lastUpdateTime"),
         is_writable=declared is not None and declared.writable,
-        edit=None if edit is None else EditView.model_validate(edit, from_attributes=True),
+        edit=EditView.model_validate(edit, from_attributes=True) if is_set else None,
+        vector=vector_text(join(vectors)),
     )
 
 

@@ -36,14 +36,25 @@ class TwinSummary(View):
     last_reading_time: datetime | None = None
 
 
-class EditView(View):
-    """A person's value of a property."""
+class SourceValueView(View):
+    """What one source says of a property."""
 
-    value: JsonValue
+    source: str = Field(description="sensor, simulation or manual.")
+    value: JsonValue = Field(description="Null where it was taken away; a sensor's is that of the decision.")
     author: str
     time: datetime
     is_shown: bool
     detail: str = Field(description="Why it is shown, or is not: how the conflict was resolved.")
+    vector: dict[str, int] = Field(
+        default={}, description="How many writes of each source the author had seen, and its own number."
+    )
+
+
+class EditView(SourceValueView):
+    """A value of a property that a person or a simulation set."""
+
+    source: str = Field(default="manual", description="manual or simulation.")
+    beside: list[SourceValueView] = Field(default=[], description="What the other sources say.")
 
 
 class PropertyView(View):
@@ -53,12 +64,17 @@ class PropertyView(View):
     unit: str | None = Field(default=None, description="DTDL's name of the unit.")
     source: str = Field(
         description="What the value comes from: as the twin type declares it; runtime or twin where it declares"
-        " nothing; manual where a person's value is shown."
+        " nothing; manual or simulation where such a value is shown."
     )
     source_time: datetime | None = Field(default=None, description="Event time of the newest reading behind it.")
     last_update_time: datetime | None = Field(default=None, description="When the graph took it.")
     is_writable: bool = Field(default=False, description="Whether it can be set by hand.")
-    edit: EditView | None = Field(default=None, description="A person's value, shown or not.")
+    edit: EditView | None = Field(
+        default=None, description="The newest value that a person or a simulation set, shown or not."
+    )
+    vector: str = Field(
+        default="", description="What has been written so far: as `seen`, an edit says that its author knows all that."
+    )
 
 
 class TwinView(View):

@@ -205,6 +205,21 @@ async def test_a_deletion_goes_to_its_twin(world: World, http: httpx.AsyncClient
     assert (answer.json()["kind"], answer.json()["status"]) == ("delete", "accepted")
 
 
+async def test_an_edit_says_who_it_is_from_and_what_they_had_seen(world: World, http: httpx.AsyncClient) -> None:
+    """People who have seen nothing, unless it says so; a device's value comes by telemetry only."""
+    await world.add_valve("valve-1")
+    for query in ("operationId=a", "operationId=b&source=simulation&seen=sensor:12,manual:3"):
+        answer = await http.patch(f"twins/valve-1?{query}", json={"opening": 5}, headers=PATCH)
+        assert answer.status_code == 202
+    assert answer.json()["name"] == "simulation"
+    (_, _, plain), (_, _, full) = world.sent()
+    assert (plain["source"], plain["seen"]) == ("manual", {})
+    assert (full["source"], full["seen"]) == ("simulation", {"sensor": 12, "manual": 3})
+    for query in ("source=sensor", "seen=sensor", "seen=device:1", "seen=sensor:-1"):
+        answer = await http.patch(f"twins/valve-1?{query}", json={"opening": 5}, headers=PATCH)
+        assert answer.status_code == 400
+
+
 async def test_every_fault_of_an_edit_is_told(world: World, http: httpx.AsyncClient) -> None:
     """What does not exist, may not be written, or does not fit; and what could be."""
     await world.add_valve("valve-1")

@@ -1,5 +1,6 @@
 """Twins over HTTP: lists, filters, pages, provenance, relationships."""
 
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 
 from local_emulator.digital_twins import Fault
 from tests.functions.http_world import NOW, ROOM, VALVE, World
-from twin_actors.documents import Collection, Edit, moment
+from twin_actors.documents import Collection, Edit, Source, SourceValue, moment
 
 
 async def ids(http: httpx.AsyncClient, **filters: object) -> list[str]:
@@ -151,10 +152,41 @@ async def test_conflicts_are_shown_as_resolved(world: World, http: httpx.AsyncCl
         "time": "2026-01-01T00:00:00Z",
         "isShown": True,
         "detail": "a person's value counts more here",
+        "source": "manual",
+        "vector": {},
+        "beside": [],
     }
     assert (shown["turns"]["value"], shown["turns"]["source"], shown["turns"]["edit"]["value"]) == (3, "twin", 4)
     assert (shown["automaticControl"]["value"], shown["automaticControl"]["edit"]["value"]) == (None, False)
     assert (shown["lift"]["source"], shown["lift"]["edit"]) == ("sensor", None)
+
+
+async def test_all_sources_are_shown_with_what_they_had_seen(world: World, http: httpx.AsyncClient) -> None:
+    """A simulation's value before a person's and the device's, and the vector that an edit may name."""
+    await world.add_valve("valve-1", opening=5.0, turns=3, stateVersion=12)
+    common: dict[str, Any] = {"time": moment(NOW), "detail": "because"}
+    sensor = SourceValue(
+        source=Source.SENSOR, value=4.0, author="", is_shown=False, vector={Source.SENSOR: 9}, **common
+    )
+    manual = SourceValue(value=None, author="ann", is_shown=False, vector={Source.MANUAL: 3}, **common)
+    vector = {Source.SIMULATION: 2, Source.SENSOR: 9}
+    edit = Edit(
+        property="opening",
+        source=Source.SIMULATION,
+        value=5.0,
+        author="tool",
+        is_shown=True,
+        vector=vector,
+        beside=[sensor, manual],
+        **common,
+    )
+    await world.keep(Collection.EDITS, "valve-1", "opening", "shown", edit)
+    shown = (await http.get("twins/valve-1")).json()["properties"]
+    assert (shown["opening"]["source"], shown["opening"]["edit"]["vector"]) == ("simulation", vector)
+    beside = [(one["source"], one["value"], one["isShown"]) for one in shown["opening"]["edit"]["beside"]]
+    assert beside == [("sensor", 4.0, False), ("manual", None, False)]
+    assert shown["opening"]["vector"] == "sensor:12,simulation:2,manual:3"
+    assert shown["turns"]["vector"] == "sensor:12"
 
 
 async def test_twins_of_other_apps_can_be_read(world: World, http: httpx.AsyncClient) -> None:

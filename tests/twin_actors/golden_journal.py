@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tests.twin_actors.kettle import ONE, TYPES, asked, command, hear, kettles, reading, tick
+from twin_actors.documents import Source
 from twin_actors.messages import KIND, LETTER, Event, Kind
 from twin_actors.ownership import Limits
 from twin_actors.requests import EditRequest
@@ -38,7 +39,10 @@ def shown(shard: Shard) -> Any:
                 "resent": twin.resent_count,
                 "alerts": [alert.alert_id for alert in twin.maintenance.alerts],
                 "order": None if twin.maintenance.order is None else twin.maintenance.order.order_id,
-                "edits": {name: edit.value for name, edit in twin.maintenance.edits.items()},
+                "edits": {
+                    name: contested.writes[Source.MANUAL].value
+                    for name, contested in twin.maintenance.contested.items()
+                },
             }
             for twin in shard.twins.values()
         },

@@ -14,7 +14,7 @@ from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, TWIN, Event, Kind, Reading
 from twin_actors.requests import CommandRequest, Request
 from twin_actors.runtime import Runtime
-from twin_actors.twin import RUL_RULES, Channel, Command, Rule, Turn, TwinType
+from twin_actors.twin import RUL_RULES, Channel, Command, Rule, Source, Turn, TwinType
 
 KETTLE = "dtmi:test:Kettle;1"
 ONE = "kettle-1"
@@ -68,7 +68,7 @@ TYPE: TwinType[State] = TwinType(
     features=lambda state: None if state.temperature is None else (state.scale,),
     rules=(HOT, *RUL_RULES),
     commands=(COOL, Command(name="ring")),
-    manual_first=frozenset({"place"}),
+    priority={"place": (Source.MANUAL,)},
 )
 TYPES: dict[str, TwinType[Any]] = {"kettle": TYPE}
 

@@ -29,6 +29,8 @@ from twin_actors.documents import (
     OperationStatus,
     Reason,
     Severity,
+    Source,
+    SourceValue,
     WorkOrder,
     document_of,
     moment,
@@ -266,6 +268,42 @@ async def test_a_twin_is_shown_with_times_units_and_edits(world: World) -> None:
     assert "note" not in twin["properties"]
     (line,) = [line for line in await world.table("twin", "show", "valve-1") if line.startswith("limit")]
     assert line.endswith("70 by bob, kept: the device")
+
+
+async def test_an_edit_of_a_simulation_that_has_seen_the_rest(world: World) -> None:
+    """The vector that a twin is shown with goes into the edit as it is."""
+    sensor = SourceValue(
+        source=Source.SENSOR,
+        value=60.0,
+        author="",
+        time=moment(START),
+        is_shown=True,
+        detail="counts more",
+        vector={Source.SENSOR: 9},
+    )
+    by_hand = Edit(
+        property="limit",
+        value=70.0,
+        author="bob",
+        time=moment(START),
+        is_shown=False,
+        detail="kept",
+        vector={Source.MANUAL: 2},
+        beside=[sensor],
+    )
+    await world.documents.put(Collection.EDITS, document_of("valve-1", "limit", "kept", START, by_hand))
+    twin, _ = await world.run("twin", "show", "valve-1")
+    vector = twin["properties"]["limit"]["vector"]
+    assert vector == "sensor:9,manual:2"
+    (line,) = [line for line in await world.table("twin", "show", "valve-1") if line.startswith("limit")]
+    assert line.endswith("70 by bob, kept: kept; sensor says 60")
+    await world.run("twin", "edit", "valve-1", "limit=65", "--source", "simulation", "--seen", vector)
+    (event,) = (event for events in world.mailbox.partitions for event in events)
+    request = decode_request(event.body)
+    assert isinstance(request, EditRequest)
+    assert (request.source, request.seen) == (Source.SIMULATION, {Source.SENSOR: 9, Source.MANUAL: 2})
+    with pytest.raises(SystemExit):
+        await world.run("twin", "edit", "valve-1", "limit=65", "--seen", "all")
 
 
 async def test_a_watch_prints_changes_only(world: World, client: DigitalTwinsClient) -> None:

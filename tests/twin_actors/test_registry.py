@@ -106,9 +106,9 @@ GOOD_TWIN = TWIN.format(name="basin", model="dtmi:test:Basin;1")
         (GOOD_TWIN, model(extends="dtmi:test:Other;1"), f"must extend {COMMON_MODEL}"),
         (GOOD_TWIN, model(contents=[]), "no Telemetry for channels level"),
         (
-            GOOD_TWIN.replace("channels=", "manual_first=frozenset({'colour'}), channels="),
+            GOOD_TWIN.replace("channels=", "priority={'colour': ()}, channels="),
             model(),
-            "manual_first names colour",
+            "priority names colour",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from twin_actors.documents import Priority, PropertyValue, Severity
 from twin_actors.dtdl import Interface, parse, to_dtmi
 from twin_actors.registry import load_registry
 from twin_actors.rows import row_faults
-from twin_actors.twin import CONNECTION, Channel, Command, Escalation, Frames, Rule, Upgrade
+from twin_actors.twin import CONNECTION, Channel, Command, Escalation, Frames, Rule, Source, Upgrade
 
 
 def _property(name: str, schema: str = "double", *, writable: bool = False) -> dict[str, PropertyValue]:
@@ -186,7 +186,7 @@ def test_all_faults_are_told(interface: Interface) -> None:
         interface,
         rules=(RULE, RULE, replace(RULE, name="two", above=None, command="freeze")),
         commands=(COOL, COOL, RING),
-        manual_first=frozenset({"place", "price", "colour"}),
+        priority={"colour": (), "price": (), "place": (Source.MANUAL, Source.SENSOR, Source.MANUAL)},
         channels=(Channel("temperature", 0.0, 1.0), Channel("steam", 0.0, 1.0)),
     ) == [
         "its model.json has no Telemetry for channels steam",
@@ -194,7 +194,8 @@ def test_all_faults_are_told(interface: Interface) -> None:
         "command cool has two rows: take one away",
         "rule 'two': set above, below or absent_for, one of the three",
         "rule 'two': it gives command freeze, which has no row: write one, it is what guards the command",
-        "manual_first names colour, price: the model has no such property",
+        "priority names colour, price: the model has no such property",
+        "the priority of place has a source twice: name each once, the one that counts most first",
     ]
 
 

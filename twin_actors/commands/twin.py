@@ -12,7 +12,8 @@ from twin_actors.commands.output import Result, Row, add_output, cell
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.submission import add_submission, ask
 from twin_actors.commands.verbs import NOT_DONE, Nouns, add_consent, add_noun
-from twin_actors.documents import Collection, Edit, Priority, PropertyValue
+from twin_actors.conflict import join, parse_vector, vector_text
+from twin_actors.documents import Collection, Edit, Priority, PropertyValue, Source
 from twin_actors.dtdl import validate_value
 from twin_actors.errors import Rejected
 from twin_actors.models import Models, check_command, check_edit
@@ -56,9 +57,19 @@ def add(nouns: Nouns) -> None:
         help=f"do not deliver it later, {EXPIRY_SECONDS:g} s unless said",
     )
     add_submission(command)
-    command = _add_id(verb("edit", "set properties of a twin by hand", edit))
+    command = _add_id(verb("edit", "set properties of a twin by hand, or as a simulation", edit))
     command.add_argument(
         "changes", nargs="+", type=_assignment, metavar="NAME=VALUE", help="a value; nothing takes yours away"
+    )
+    command.add_argument(
+        "--source", choices=(Source.MANUAL, Source.SIMULATION), default=Source.MANUAL, help="who says so"
+    )
+    command.add_argument(
+        "--seen",
+        type=_vector,
+        default={},
+        metavar="VECTOR",
+        help="the vector that twin show has of the properties: you know their values, and replace them",
     )
     add_submission(command)
     command = _add_id(verb("delete", "forget a twin, and take it out of the graph with its relationships", delete))
@@ -72,6 +83,13 @@ def _assignment(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _vector(text: str) -> dict[Source, int]:
+    try:
+        return parse_vector(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _add_id(command: ArgumentParser) -> ArgumentParser:
@@ -132,9 +150,12 @@ def _few_digits(days: float) -> str:
 async def show(ports: Ports, arguments: Namespace) -> Result:
     """Return a twin: each value with its time, and what people set beside it."""
     twin = await ports.graph().read(arguments.id)
-    edits = await _edits(ports, arguments.id)
+    told = await _edits(ports, arguments.id)
+    edits = {name: one for name, one in told.items() if one.value is not None}
     interface = Models(ports.registry).interface(twin.model)
     units = {} if interface is None else {name: one.unit for name, one in interface.properties.items()}
+    version = twin.value("stateVersion")
+    version = version if isinstance(version, int) else 0
     properties: dict[str, Row] = {}
     for name in sorted({*twin.properties, *edits}):
         shown, by_hand = twin.properties.get(name), edits.get(name)
@@ -143,30 +164,37 @@ async def show(ports: Ports, arguments: Namespace) -> Result:
             "unit": units.get(name),
             "sourceTime": (shown.source_time or shown.updated or None) if shown is not None else None,
             "edit": None if by_hand is None else msgspec.to_builtins(by_hand),
+            "vector": vector_text(join([{Source.SENSOR: version}, *_vectors(told.get(name))])),
         }
-    table = [{"property": name, **row, "edit": _edit_cell(edits.get(name))} for name, row in properties.items()]
+    cells = ((name, {**row, "edit": _edit_cell(edits.get(name))}) for name, row in properties.items())
+    table = [{"property": name, **{key: one for key, one in row.items() if key != "vector"}} for name, row in cells]
     return Result({"twinId": twin.twin_id, "model": twin.model, "etag": twin.etag, "properties": properties}, table)
 
 
 async def _edits(ports: Ports, twin_id: str) -> dict[str, Edit]:
-    """Return what people have set, by property; what they took away again is left out."""
+    """Return what people and simulations have set, by property."""
     found: dict[str, Edit] = {}
     token = ""
     while True:
         page = await ports.documents().list(Collection.EDITS, twin_id=twin_id, token=token)
         for document in page.documents:
             one = msgspec.json.decode(document.body, type=Edit)
-            if one.value is not None:
-                found[one.property] = one
+            found[one.property] = one
         token = page.token
         if not token:
             return found
 
 
+def _vectors(edit: Edit | None) -> list[dict[Source, int]]:
+    return [] if edit is None else [edit.vector, *(one.vector for one in edit.beside)]
+
+
 def _edit_cell(edit: Edit | None) -> str | None:
     if edit is None:
         return None
-    return f"{cell(edit.value)} by {edit.author}, {'shown' if edit.is_shown else 'kept'}: {edit.detail}"
+    told = f"{cell(edit.value)} by {edit.author}, {'shown' if edit.is_shown else 'kept'}: {edit.detail}"
+    beside = (f"{one.source} says {cell(one.value)}" for one in edit.beside if one.value is not None)
+    return "; ".join((told, *beside))
 
 
 async def watch(ports: Ports, arguments: Namespace) -> Result:
@@ -222,7 +250,7 @@ async def command_twin(ports: Ports, arguments: Namespace) -> Result:
 
 
 async def edit(ports: Ports, arguments: Namespace) -> Result:
-    """Set properties by hand, if the twin's model lets people write them."""
+    """Set properties, if the twin's model lets others than the device write them."""
     twin = await ports.graph().read(arguments.id)
     models = Models(ports.registry)
     changes = {name: _value(models, twin.model, name, text) for name, text in arguments.changes}
@@ -231,6 +259,8 @@ async def edit(ports: Ports, arguments: Namespace) -> Result:
         caller=ports.caller,
         changes=check_edit(models, twin.model, changes),
         requested=ports.clock.now(),
+        source=arguments.source,
+        seen=arguments.seen,
     )
     return await ask(ports, arguments.id, request, arguments.wait)
 
