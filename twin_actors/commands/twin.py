@@ -62,7 +62,7 @@ def add(nouns: Nouns) -> None:
         "changes", nargs="+", type=_assignment, metavar="NAME=VALUE", help="a value; nothing takes yours away"
     )
     command.add_argument(
-        "--source", choices=(Source.MANUAL, Source.SIMULATION), default=Source.MANUAL, help="who says so"
+        "--source", type=Source, choices=(Source.MANUAL, Source.SIMULATION), default=Source.MANUAL, help="who says so"
     )
     command.add_argument(
         "--seen",
