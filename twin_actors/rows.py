@@ -35,9 +35,8 @@ def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
         faults += (f"frames: {fault}" for fault in itertools.islice(found, MAX_FRAME_FAULTS))
     faults += (f"two rules are named {name!r}: rename one" for name in _twice(rule.name for rule in twin_type.rules))
     faults += (f"command {name} has two rows: take one away" for name in _twice(row.name for row in twin_type.commands))
-    rows = {row.name: row for row in twin_type.commands}
     for rule in twin_type.rules:
-        faults += (f"rule {rule.name!r}: {fault}" for fault in _rule_faults(rule, rows, interface))
+        faults += (f"rule {rule.name!r}: {fault}" for fault in _rule_faults(rule, twin_type, interface))
     given = {rule.command for rule in twin_type.rules}
     for row in twin_type.commands:
         faults += (f"command {row.name!r}: {fault}" for fault in _command_faults(row, row.name in given, interface))
@@ -86,17 +85,17 @@ def _frames_faults(frames: Frames, interface: Interface) -> Iterator[str]:
             yield f"channel {channel.name}: frames know no stuck_after, and every channel is required: leave both out"
 
 
-def _rule_faults(rule: Rule, rows: dict[str, Command[Any]], interface: Interface) -> Iterator[str]:
+def _rule_faults(rule: Rule, twin_type: TwinType[Any], interface: Interface) -> Iterator[str]:
     if not _NAME.fullmatch(rule.name):
         yield "name it with at most 64 letters, digits and hyphens: ids of alerts and operations are made of it"
     conditions = [one for one in (rule.above, rule.below, rule.absent_for) if one is not None]
     if len(conditions) != 1:
         yield "set above, below or absent_for, one of the three"
     elif rule.absent_for is not None:
-        yield from _silence_faults(rule, interface)
+        yield from _silence_faults(rule, twin_type, interface)
     else:
         yield from _limit_faults(rule, interface)
-    if rule.command and rule.command not in rows:
+    if rule.command and rule.command not in {row.name for row in twin_type.commands}:
         yield f"it gives command {rule.command}, which has no row: write one, it is what guards the command"
     yield from _escalation_faults(rule)
 
@@ -112,10 +111,10 @@ def _limit_faults(rule: Rule, interface: Interface) -> Iterator[str]:
         yield f"it clears at {rule.clears_at:g}, which is not good: set clears_at to at least {rule.below:g}"
 
 
-def _silence_faults(rule: Rule, interface: Interface) -> Iterator[str]:
+def _silence_faults(rule: Rule, twin_type: TwinType[Any], interface: Interface) -> Iterator[str]:
     assert rule.absent_for is not None
-    if rule.signal != CONNECTION and rule.signal not in interface.telemetries:
-        yield f"it misses {rule.signal}: name a Telemetry of the model, or {CONNECTION} for the device as a whole"
+    if rule.signal != CONNECTION and rule.signal not in {channel.name for channel in twin_type.channels}:
+        yield f"it misses {rule.signal}: name one of the type's channels, or {CONNECTION} for the device as a whole"
     if not 0.0 < rule.absent_for < math.inf:
         yield f"absent_for is {rule.absent_for:g}: set it to the seconds of silence that are too many"
     if not math.isnan(rule.clears_at) or rule.for_seconds:

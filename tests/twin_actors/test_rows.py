@@ -106,7 +106,7 @@ def test_a_rule_that_does_not_fit(interface: Interface, changes: dict[str, Any],
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"signal": "temperatureNow"}, "it misses temperatureNow: name a Telemetry of the model, or connection"),
+        ({"signal": "temperatureNow"}, "it misses temperatureNow: name one of the type's channels, or connection"),
         ({"absent_for": 0.0}, "absent_for is 0: set it to the seconds of silence that are too many"),
         ({"absent_for": float("nan")}, "absent_for is nan"),
         ({"clears_at": 1.0}, "leave out clears_at and for_seconds"),
