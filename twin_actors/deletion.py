@@ -6,9 +6,10 @@ from collections.abc import Collection
 
 import msgspec
 
-from twin_actors.asking import put_edit, refused
+from twin_actors.asking import refused
 from twin_actors.commit import Deleted, Twin
 from twin_actors.documents import OperationStatus, moment
+from twin_actors.editing import put_removed
 from twin_actors.maintenance import put_alert, put_operation
 from twin_actors.outputs import Output, PutDocument, RemoveTwin, SendCommand
 from twin_actors.requests import AddressedRequest, Deletion, operation_of
@@ -33,9 +34,8 @@ def farewell(twin: Twin, asked: AddressedRequest) -> list[Output]:
         for alert in twin.maintenance.alerts
     ]
     outputs += [
-        put_edit(twin_id, name, msgspec.structs.replace(edit, value=None, is_shown=False), "the twin was deleted")
-        for name, edit in twin.maintenance.edits.items()
-        if edit.value is not None
+        put_removed(twin_id, name, contested, "the twin was deleted")
+        for name, contested in twin.maintenance.contested.items()
     ]
     # What the graph shows of a twin that it was not asked about yet is not known to be older.
     outputs.append(RemoveTwin(0, twin_id, ANY_VERSION if twin.is_unmet else twin.state_version))

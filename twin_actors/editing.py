@@ -122,8 +122,7 @@ def _with_sensor(contested: Contested, name: str, sensed: Sensed) -> Contested:
 
 def _put_edit(twin_id: str, name: str, contested: Contested) -> PutDocument:
     """Return what tells apps of a property: the newest edit, and what the other sources say."""
-    edits = [one for one in contested.writes.values() if one.source is not Source.SENSOR]
-    newest = max(edits, key=lambda one: (one.value is not None, one.time, one.source))
+    newest = _newest(contested)
     said = {source: _said(contested, source) for source in Source if source in contested.writes}
     mine = said.pop(newest.source)
     body = Edit(
@@ -139,6 +138,27 @@ def _put_edit(twin_id: str, name: str, contested: Contested) -> PutDocument:
     )
     status = "removed" if newest.value is None else "shown" if mine.is_shown else "kept"
     return PutDocument(0, documents.Collection.EDITS, document_of(twin_id, name, status, newest.time, body))
+
+
+def put_removed(twin_id: str, name: str, contested: Contested, detail: str) -> PutDocument:
+    """Return what tells apps that nothing is left of what was set; whoever writes next has seen nothing of it."""
+    newest = _newest(contested)
+    body = Edit(
+        property=name,
+        value=None,
+        author=newest.author,
+        time=moment(newest.time),
+        is_shown=False,
+        detail=detail,
+        source=newest.source,
+    )
+    return PutDocument(0, documents.Collection.EDITS, document_of(twin_id, name, "removed", newest.time, body))
+
+
+def _newest(contested: Contested) -> Write:
+    """Return the newest edit; those that were taken away come last."""
+    edits = (one for one in contested.writes.values() if one.source is not Source.SENSOR)
+    return max(edits, key=lambda one: (one.value is not None, one.time, one.source))
 
 
 def _said(contested: Contested, source: Source) -> SourceValue:

@@ -23,6 +23,7 @@ from tests.twin_actors.kettle import (
 from tests.twin_actors.test_io_faults import fold_all, whole_journal
 from tests.twin_actors.world import World, same
 from twin_actors.commit import Commit, Twin
+from twin_actors.documents import Source
 from twin_actors.errors import TwinfoldError
 from twin_actors.ownership import Limits
 from twin_actors.requests import EditRequest
@@ -116,7 +117,7 @@ async def test_an_app_may_ask_a_cold_twin() -> None:
     assert world.graph.twins[ONE].properties["place"] == "hall"
     await ticks(world, runtime, HOUR + 2.0, HOUR + 3.0)
     assert list(shard_of(runtime).cold) == [ONE]
-    assert shard_of(runtime).twins[ONE].maintenance.edits["place"].value == "hall"
+    assert shard_of(runtime).twins[ONE].maintenance.contested["place"].writes[Source.MANUAL].value == "hall"
 
 
 async def test_a_twin_of_which_something_is_expected_stays() -> None:

@@ -24,7 +24,7 @@ from tests.twin_actors.kettle import (
 from tests.twin_actors.test_io_faults import fold_all, whole_journal
 from tests.twin_actors.world import START, World, balance, same
 from twin_actors.commit import Commit, Deleted
-from twin_actors.documents import Collection
+from twin_actors.documents import Collection, Edit
 from twin_actors.errors import TwinfoldError, Unavailable
 from twin_actors.messages import Event
 from twin_actors.ownership import Limits
@@ -77,7 +77,9 @@ async def test_nothing_is_left_of_a_twin() -> None:
     assert (shard.recent_keys, shard.outbox) == ({}, {})
     assert list(world.graph.twins) == ["kettle-2"]
     assert [alert.cleared is not None for alert in await alerts(world, ONE)] == [True]
-    assert [edit.status for edit in await documents(world, Collection.EDITS, ONE)] == ["removed"]
+    (edit,) = await documents(world, Collection.EDITS, ONE)
+    body = msgspec.json.decode(edit.body, type=Edit)
+    assert (edit.status, body.value, body.vector, body.beside) == ("removed", None, {}, [])
     told = await operations(world, ONE)
     assert (told["d-1"].kind, told["d-1"].status) == ("delete", "persisted")
     assert (told["c-1"].status, told["c-1"].detail) == ("refused", "its twin was deleted")
@@ -95,7 +97,12 @@ async def test_a_device_that_announces_itself_makes_a_new_twin_above_the_old() -
     await hear(world, runtime, reading(ONE, 11.0, temperature=25.0), deletion(), again, at=12.0)
     await hear(world, runtime, tick(), at=13.0)
     twin = shard_of(runtime).twins[ONE]
-    assert (twin.reading_count, twin.resent_count, twin.maintenance.edits, twin.maintenance.watches) == (1, 0, {}, {})
+    assert (twin.reading_count, twin.resent_count, twin.maintenance.contested, twin.maintenance.watches) == (
+        1,
+        0,
+        {},
+        {},
+    )
     assert twin.state_version == version + 3  # the reading before the deletion, this one, and its prediction
     properties = world.graph.twins[ONE].properties
     assert (properties["stateVersion"], properties["readingCount"], properties["temperature"]) == (version + 3, 1, 30.0)
