@@ -4,7 +4,6 @@ A request travels to the home of its twin through the mailbox, like a device's m
 it. What becomes of it is an `Operation` that apps can look up.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
