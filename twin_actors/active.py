@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from twin_actors.caution import MOST_ATTEMPTS
 from twin_actors.clock import Clock
-from twin_actors.commit import Commit, OutboxEntry, Twin
+from twin_actors.commit import PART_BYTES, Commit, OutboxEntry, Twin, in_parts
 from twin_actors.dispatch import Dispatch, Outcome
 from twin_actors.documents import OperationStatus
 from twin_actors.errors import Unavailable
@@ -27,7 +27,7 @@ from twin_actors.ownership import Owner, RecordTooLarge
 from twin_actors.projection import Projection
 from twin_actors.shard import Shard
 from twin_actors.sinks import Devices, Documents, Graph, MailboxSender, Throttled, WorkOrders
-from twin_actors.sweep import SLICE_BYTES, SLICE_TWINS, RulModels, Slice, next_to_sweep, sweep
+from twin_actors.sweep import SLICE_TWINS, RulModels, Slice, next_to_sweep, sweep
 from twin_actors.twin import TwinType
 from twin_actors.wide import Statistics
 
@@ -98,6 +98,25 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What a record says beside what was folded.
+
+    Attributes
+    ----------
+    shown : list
+        (twin id, state version).
+    told : list of PutDocument
+    fruitless : list of Twin
+        Those that gave commands which nothing came of, as they were before.
+    delivered : list of int
+    """
+
+    shown: list[tuple[str, int]] = []
+    told: list[PutDocument] = []
+    fruitless: list[Twin] = []
+    delivered: list[int] = []
+
+
 class Active(msgspec.Struct):
     """A partition that this process owns, as far as it knows.
 
@@ -162,7 +181,7 @@ class Active(msgspec.Struct):
         """Sweep the shard, a record a slice, as far as there is time; the next tick goes on."""
         shard, now, self.tick_time = self.shard, self.tick_time, 0.0
         deadline = self.ports.clock.elapsed() + SWEEP_SECONDS
-        most_bytes = SLICE_BYTES
+        most_bytes = PART_BYTES
         while True:
             async with contextlib.AsyncExitStack() as doubt:
                 await doubt.enter_async_context(self.doubt)
@@ -217,45 +236,61 @@ class Active(msgspec.Struct):
         counts: Mapping[str, int] | None = None,
         statistics: Mapping[str, Statistics] | None = None,
     ) -> None:
-        """Append what was folded, with more counts and what is known delivered."""
-        delivered = self.delivered[:KNOWN_DONE]
-        shown = list(self.shown.items())[:KNOWN_DONE]
-        told = self._told_now()
+        """Append what was folded, with more counts; what is said beside that waits where it does not fit."""
+        draft = msgspec.structs.replace(draft, counts={**draft.counts, **(counts or {})})
+        try:
+            await self._append(draft, self._beside(draft), statistics)
+        except RecordTooLarge:
+            # No message is given up for what came of another.
+            await self._append(draft, Beside(), statistics)
+
+    async def _append(self, draft: Commit, beside: Beside, statistics: Mapping[str, Statistics] | None = None) -> None:
         record = msgspec.structs.replace(
             draft,
-            twins=self._with_fruitless(draft),
+            twins=self._with_fruitless(draft.twins, beside.fruitless),
             append_id=self.owner.next_append_id(),
             epoch=self.owner.epoch,
-            delivered=[*draft.delivered, *delivered],
-            shown=shown,
-            outbox=numbered([*draft.outbox, *told], self.shard, self.partition_count),
-            counts={**draft.counts, **(counts or {})},
+            delivered=[*draft.delivered, *beside.delivered],
+            shown=beside.shown,
+            outbox=numbered([*draft.outbox, *beside.told], self.shard, self.partition_count),
         )
         asked_at = self.ports.clock.elapsed()
         await self.owner.append(record, statistics)
         self.ports.metrics.committed(self.shard.partition, record.counts, self.ports.clock.elapsed() - asked_at)
-        self.fruitless.clear()
+        for twin_id in [twin.twin_id for twin in beside.fruitless] + [one.twin_id for one in draft.deleted]:
+            self.fruitless.pop(twin_id, None)
         self.projection.forget(one.twin_id for one in draft.deleted)
-        del self.delivered[: len(delivered)]
-        del self.told[: len(told)]
-        for twin_id, _ in shown:
+        del self.delivered[: len(beside.delivered)]
+        del self.told[: len(beside.told)]
+        for twin_id, _ in beside.shown:
             del self.shown[twin_id]
 
-    def _with_fruitless(self, draft: Commit) -> list[Twin]:
+    def _beside(self, draft: Commit) -> Beside:
+        """Return as much as the record of a draft should say of what has come of outputs and the graph.
+
+        An output is known delivered no sooner than all that came of outputs is said: else it would be forgotten with
+        this process.
+        """
+        told = self._told_now()
+        deleted = {one.twin_id for one in draft.deleted}
+        fruitless = [twin_id for twin_id in self.fruitless if twin_id not in deleted]
+        changed = next(in_parts(self.shard.twins[twin_id] for twin_id in fruitless), [])
+        is_all = len(told) == len(self.told) and len(changed) == len(fruitless)
+        delivered = self.delivered[:KNOWN_DONE] if is_all else []
+        return Beside(list(self.shown.items())[:KNOWN_DONE], told, changed, delivered)
+
+    def _with_fruitless(self, twins: list[Twin], fruitless: list[Twin]) -> list[Twin]:
         """Return the twins of a record, those included that gave a command which nothing came of."""
-        if not self.fruitless:
-            return draft.twins
-        changed = {twin.twin_id: twin for twin in draft.twins}
-        for twin_id, names in self.fruitless.items():
-            twin = changed.get(twin_id)
+        if not fruitless:
+            return twins
+        changed = {twin.twin_id: twin for twin in twins}
+        for before in fruitless:
+            twin = changed.get(before.twin_id)
             if twin is None:
-                if twin_id not in self.shard.twins or any(one.twin_id == twin_id for one in draft.deleted):
-                    continue
-                twin = self.shard.twins[twin_id]
-                twin = msgspec.structs.replace(twin, state_version=twin.state_version + 1)
-            for name in names:
+                twin = msgspec.structs.replace(before, state_version=before.state_version + 1)
+            for name in self.fruitless[before.twin_id]:
                 twin = msgspec.structs.replace(twin, maintenance=without_effect(twin.maintenance, name))
-            changed[twin_id] = twin
+            changed[before.twin_id] = twin
         return list(changed.values())
 
     def _told_now(self) -> list[PutDocument]:
@@ -269,8 +304,11 @@ class Active(msgspec.Struct):
         return self.told[:count]
 
     async def record(self) -> None:
-        """Append what is known delivered and what came of outputs."""
-        await self.commit(Commit(append_id="", epoch=0, watermark=self.shard.watermark))
+        """Append what is known delivered and what came of outputs, in as many records as that takes."""
+        draft = Commit(append_id="", epoch=0, watermark=self.shard.watermark)
+        await self._append(draft, self._beside(draft))
+        while self.told or self.fruitless:
+            await self._append(draft, self._beside(draft))
 
     async def send(self) -> None:
         """Deliver what is committed: the outbox, then the graph, then a snapshot when it is due."""
@@ -297,13 +335,21 @@ class Active(msgspec.Struct):
 
     async def _meet(self) -> None:
         """Commit that the graph has been asked about twins: their versions go on from what it shows."""
-        met, self.projection.met = self.projection.met, {}
-        twins = [
-            msgspec.structs.replace(twin, is_unmet=False, state_version=max(twin.state_version, version) + 1)
-            for twin_id, version in met.items()
-            if (twin := self.shard.twins.get(twin_id)) is not None
-        ]
-        await self.commit(Commit(append_id="", epoch=0, watermark=self.shard.watermark, twins=twins))
+        met = self.projection.met
+
+        def twins() -> Iterator[Twin]:
+            for twin_id, version in list(met.items()):
+                twin = self.shard.twins.get(twin_id)  # as the record before has left it
+                if twin is None:
+                    del met[twin_id]
+                    continue
+                state_version = max(twin.state_version, version) + 1
+                yield msgspec.structs.replace(twin, is_unmet=False, state_version=state_version)
+
+        for part in in_parts(twins()):
+            await self.commit(Commit(append_id="", epoch=0, watermark=self.shard.watermark, twins=part))
+            for twin in part:
+                del met[twin.twin_id]
 
     async def retry_letters(self) -> None:
         """Replay what is a dead letter because the graph was away, once it answers: some at each tick."""
@@ -402,7 +448,7 @@ class Active(msgspec.Struct):
         operation = outcome.operation
         self.told.append(put_operation(outcome.twin_id, operation, self.ports.clock.now()))
         is_done = operation.status is OperationStatus.DELIVERED or 200 <= (operation.answer_status or 0) < 300
-        if operation.reason is not None and not is_done:
+        if operation.reason is not None and not is_done and outcome.twin_id in self.shard.twins:
             self.fruitless.setdefault(outcome.twin_id, []).append(operation.name)
 
     def _close(self, lane: str, fault: Unavailable) -> None:

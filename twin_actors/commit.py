@@ -16,7 +16,7 @@ Repair            an operator lets the journal go on before a damage, in a new s
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -37,6 +37,9 @@ READABLE = frozenset({b"TWR1", MAGIC})
 _HEADER = struct.Struct("<4sII")
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """Every storage service takes an append of this size."""
+
+PART_BYTES = 1024 * 1024
+"""How much of twins one record should write where others can follow, so that all else it says fits beside them."""
 
 
 class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -376,6 +379,25 @@ def encode(record: Record, previous_checksum: int) -> bytes:
     """Return the frame of a record that follows a frame with the given checksum."""
     payload = _encoder.encode(record)
     return _HEADER.pack(MAGIC, len(payload), zlib.crc32(payload, previous_checksum)) + payload
+
+
+def size_of(twin: Twin) -> int:
+    """Return how many bytes a twin takes in a record."""
+    return len(_encoder.encode(twin))
+
+
+def in_parts(twins: Iterable[Twin]) -> Iterator[list[Twin]]:
+    """Part twins into as many as one record should write; none is asked for before its part is."""
+    part: list[Twin] = []
+    size = 0
+    for twin in twins:
+        part.append(twin)
+        size += size_of(twin)
+        if size >= PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def checksum(frame: bytes) -> int:

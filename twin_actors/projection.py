@@ -36,7 +36,13 @@ ATTEMPTS = 3
 
 
 def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, PropertyValue | None]:
-    """Return all that the graph shows of a twin, what every twin shows and what its type adds; None hides."""
+    """Return all that the graph shows of a twin, what every twin shows and what its type adds; None hides.
+
+    Raises
+    ------
+    Rejected
+        Its state cannot be brought up to date, or its type's `properties` raise.
+    """
     common: dict[str, PropertyValue] = {
         "readingCount": twin.reading_count,
         "connection": twin.connection,
@@ -48,7 +54,15 @@ def shown_properties(twin: Twin, twin_type: TwinType[Any]) -> dict[str, Property
     if twin.signal_epoch is not None:
         common["statisticsEpoch"] = twin.signal_epoch.number
         common["statisticsSince"] = datetime.fromtimestamp(twin.signal_epoch.since, UTC).isoformat()
-    shown = dict(twin_type.properties(decode_state(twin, twin_type)))
+    state = decode_state(twin, twin_type)
+    try:
+        shown = dict(twin_type.properties(state))
+    except Exception as error:  # the type's own code: its fault is this twin's, the others are shown
+        raise Rejected(
+            "properties_failed",
+            f"what {twin_type.name} shows of a state cannot be said ({type(error).__name__}: {error}); mend "
+            "`properties` and deploy it: the next tick shows it",
+        ) from error
     for name, contested in twin.maintenance.contested.items():
         if contested.shown is None:
             shown.setdefault(name, None)  # what was taken away is taken out of the graph

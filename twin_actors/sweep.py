@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from twin_actors.advisory import watch
 from twin_actors.alerting import Situation
-from twin_actors.commit import Twin
+from twin_actors.commit import PART_BYTES, Twin, size_of
 from twin_actors.documents import Prediction
 from twin_actors.layout import decode_state
 from twin_actors.maintenance import Maintenance
@@ -41,13 +41,8 @@ SLICE_TWINS = 2_000
 SLICE_TIMERS = 512
 """Timers whose turns are run for one record, about: what they put out is held in memory, and fits few records."""
 
-SLICE_BYTES = 1024 * 1024
-"""How much of changed twins one record may write, so that it fits one append."""
-
-TWIN_BYTES = 1024
-SIGNAL_BYTES = 96
 OUTPUT_BYTES = 4096
-"""What a twin, each of its signals and each output take in a record, beside the state, generously."""
+"""What an output takes in a record, generously."""
 
 MOST_DAYS = 36_525.0
 """A prediction beyond a century is none."""
@@ -69,8 +64,6 @@ class RulModel(Protocol):
 
 
 log = logging.getLogger(__name__)
-
-_encode = msgspec.msgpack.Encoder().encode
 
 type RulModels = Callable[[str], RulModel | None]
 """Twin type's name → its RUL model."""
@@ -131,7 +124,7 @@ def sweep(
     types: Mapping[str, TwinType[Any]],
     models: RulModels,
     now: float,
-    most_bytes: int = SLICE_BYTES,
+    most_bytes: int = PART_BYTES,
     most_twins: int = SLICE_TWINS,
 ) -> Slice:
     """Sweep the part of a shard that follows the last one swept.
@@ -170,8 +163,7 @@ def sweep(
         if after is not look.before:
             changed.append(after)
             outputs += left
-            size += TWIN_BYTES + len(after.state) + SIGNAL_BYTES * len(after.signals) + OUTPUT_BYTES * len(left)
-            size += len(_encode(after.maintenance))
+            size += size_of(after) + OUTPUT_BYTES * len(left)
         elif _is_quiet(look, predictions, shard, now):
             cooled.append(last)
         if size >= most_bytes:

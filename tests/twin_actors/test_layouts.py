@@ -1,5 +1,6 @@
 """A type's state changes its layout while its twins live: brought up to date, rolled back, refused where newer."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,10 @@ from tests.twin_actors.world import PROBE_TYPE, START, World, balance, same
 from twin_actors.commands.output import text
 from twin_actors.commands.parser import parser
 from twin_actors.commands.ports import Ports
+from twin_actors.commit import Commit
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.layout import decode_state, rolled_back, upgraded
+from twin_actors.maintenance import Maintenance
 from twin_actors.messages import KIND, LETTER, Event, Kind, Reading
 from twin_actors.ownership import Limits, Owner
 from twin_actors.registry import Registry
@@ -282,6 +285,20 @@ async def test_a_roll_back_again_changes_nothing() -> None:
     epoch = (await world.restored(0)).epoch
     assert (await roll_back(world, "--to", "2", "--yes"))[0] == [{"partition": 0, "twins": 0}]
     assert (await world.restored(0)).epoch == epoch
+
+
+async def test_what_people_said_of_twins_counts_when_records_are_parted() -> None:
+    """Many twins of small states, and of many operations each."""
+    world = World(1)
+    shard = await say(world, types(3), *(level(f"barrel-{number}", 0.0, 5.0) for number in range(700)))
+    asked = Maintenance(operations=[f"{number:0>124}" for number in range(64)])
+    owner = await Owner.claim(world.journal, world.clock, await restore(world.journal, 0), "worker")
+    for twins in itertools.batched(list(shard.twins.values()), 50, strict=True):
+        after = [msgspec.structs.replace(twin, maintenance=asked) for twin in twins]
+        append_id, watermark = owner.next_append_id(), owner.shard.watermark
+        await owner.append(Commit(append_id=append_id, epoch=owner.epoch, watermark=watermark, twins=after))
+    assert await roll_back(world, "--to", "2", "--yes") == ([{"partition": 0, "twins": 700}], 0, [])
+    assert {twin.layout for twin in (await world.restored(0)).twins.values()} == {2}
 
 
 async def test_without_a_way_back_nothing_is_written() -> None:

@@ -1,13 +1,17 @@
 """The graph converges to the state, within its rates, and never goes back."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.twin_actors.world import PROBE, PROBE_TYPE, TYPES, FakeClock, Heard
+from tests.twin_actors.test_first_contact import Away
+from tests.twin_actors.test_io_faults import own
+from tests.twin_actors.world import PROBE, PROBE_TYPE, TYPES, FakeClock, Heard, World, telemetry, twin_at
 from twin_actors.commit import Commit, Twin
 from twin_actors.errors import Unanswered, Unavailable
+from twin_actors.messages import Kind
 from twin_actors.projection import AUDITS, Projection, shown_properties
 from twin_actors.shard import Shard
 from twin_actors.sinks import GraphTwin, Refused, Throttled
@@ -174,6 +178,35 @@ async def test_what_the_graph_refuses_is_parked_in_sight(stage: Stage) -> None:
     stage.projection.unpark()
     stage.clock.passed += 10
     assert await stage.show() == {"a": 1}
+
+
+async def test_properties_that_raise_park_their_twin_in_sight() -> None:
+    """Those of a new version, of a state that an older one folded; the others are shown, and the partition goes on."""
+    broken, sound = twin_at(0, 1), twin_at(0, 1, 1)
+    world = World(1)
+    graph = world.graph = Away()
+    world.put(0, telemetry(broken, 7, model=PROBE), telemetry(sound, 8, model=PROBE))
+    await world.runtime().deliver(0, world.events(0))
+    graph.is_away = False
+
+    def fails_for_seven(state: Heard) -> Mapping[str, float]:
+        return {"heard": 1.0 / (state.serials[-1] - 7.0)}
+
+    failing = world.runtime({"probe": msgspec.structs.replace(PROBE_TYPE, properties=fails_for_seven)})
+    for _ in range(3):
+        world.clock.passed += 15
+        world.put(0, own(Kind.TICK))
+        await failing.deliver(0, world.events(0))
+        projection = failing._active[0].projection
+        assert list(projection.parked) == [broken]
+        assert "ZeroDivisionError" in projection.parked[broken]
+    assert (list(graph.twins), graph.twins[sound].properties["heard"]) == ([sound], 1.0)
+    mended = world.runtime()
+    for _ in range(2):
+        world.clock.passed += 15
+        world.put(0, own(Kind.TICK))
+        await mended.deliver(0, world.events(0))
+    assert graph.twins[broken].properties["heard"] == 1
 
 
 async def test_only_announced_twins_are_created(stage: Stage) -> None:

@@ -1,21 +1,19 @@
 """``twin roll-back``: write the states of a type as an earlier version of the app can read them."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from twin_actors.commands.errors import NotFound
 from twin_actors.commands.output import Result, add_output, listing
 from twin_actors.commands.ports import Ports
 from twin_actors.commands.verbs import NOT_DONE, AddVerb, add_consent
-from twin_actors.commit import Commit, Twin
+from twin_actors.commit import Commit, Twin, in_parts
 from twin_actors.errors import Fenced, Rejected
 from twin_actors.journals import read_partition_count
 from twin_actors.layout import rolled_back
 from twin_actors.ownership import Owner
 from twin_actors.shard import Shard
 from twin_actors.snapshot import restore
-from twin_actors.sweep import SIGNAL_BYTES, SLICE_BYTES, TWIN_BYTES
 from twin_actors.twin import TwinType
 
 
@@ -71,7 +69,7 @@ async def _roll_back(ports: Ports, partition: int, twin_type: TwinType[Any], lay
     try:
         restored = await restore(ports.journal(), partition)
         owner = await Owner.claim(ports.journal(), ports.clock, restored, f"roll-back-{ports.clock.now():.6f}")
-        for twins in _records(_due(owner.shard, twin_type, layout)):
+        for twins in in_parts(_due(owner.shard, twin_type, layout)):
             await owner.append(
                 Commit(
                     append_id=owner.next_append_id(),
@@ -84,20 +82,6 @@ async def _roll_back(ports: Ports, partition: int, twin_type: TwinType[Any], lay
     except Fenced:
         raise _running(partition) from None
     return owner.epoch
-
-
-def _records(twins: Sequence[Twin]) -> Iterator[list[Twin]]:
-    """Part twins into as many as fit one append."""
-    part: list[Twin] = []
-    size = 0
-    for twin in twins:
-        part.append(twin)
-        size += TWIN_BYTES + len(twin.state) + SIGNAL_BYTES * len(twin.signals)
-        if size >= SLICE_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
 
 
 def _running(partition: int) -> Rejected:
