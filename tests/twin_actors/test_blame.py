@@ -1,7 +1,7 @@
 """Faults are held against whoever made them, seen where people look, and never swallow what is another's."""
 
 import asyncio
-from typing import Any, Self, cast
+from typing import Any, Never, cast
 
 import msgspec
 import pytest
@@ -37,7 +37,7 @@ from twin_actors.ownership import Limits
 from twin_actors.requests import MAX_TEXT_LENGTH, Deletion, EditRequest, submit
 from twin_actors.runtime import Runtime
 from twin_actors.stops import FIRST_PAUSE_SECONDS, LOOK_AGAIN_SECONDS
-from twin_actors.twin import Turn
+from twin_actors.twin import Source, Turn
 
 ONE, OTHER = twin_at(0, 1), twin_at(0, 1, 1)
 
@@ -350,18 +350,14 @@ async def test_a_poison_condemns_nothing_of_a_neighbour_in_the_process() -> None
         assert (shard.letters, heard_of(shard, far)) == ({}, (1, 2)), lead
 
 
-class Raising(frozenset[str]):
-    """What a twin type declares, and what raises as soon as a request is looked up in it."""
+class Raising(dict[str, tuple[Source, ...]]):
+    """What a twin type declares, and what raises as soon as a property is looked up in it."""
 
-    error: BaseException
-
-    def __new__(cls, error: BaseException) -> Self:
-        """Remember what to raise."""
-        self = super().__new__(cls)
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
         self.error = error
-        return self
 
-    def __contains__(self, _name: object) -> bool:
+    def get(self, _name: str, _default: object = None) -> Never:
         """Raise it."""
         raise self.error
 
@@ -383,7 +379,7 @@ class TestRequests:
         world = await self.heard()
 
         await ask(world)
-        types = {"kettle": msgspec.structs.replace(kettle.TYPE, manual_first=Raising(Killed()))}
+        types = {"kettle": msgspec.structs.replace(kettle.TYPE, priority=Raising(Killed()))}
         shard = await Worker(world, types).deliver(0, world.events(0))
         assert list(shard.letters.values()) == ["kills_process"]
         status, detail = await operation(world)
@@ -398,7 +394,7 @@ class TestRequests:
 
         await ask(world)
         fault = Raising(ValueError("no\udcff"))
-        runtime = world.runtime({"kettle": msgspec.structs.replace(kettle.TYPE, manual_first=fault)})
+        runtime = world.runtime({"kettle": msgspec.structs.replace(kettle.TYPE, priority=fault)})
         await runtime.deliver(0, world.events(0))
         status, detail = await operation(world)
         assert status is OperationStatus.REFUSED

@@ -11,7 +11,7 @@ import numpy as np
 from tests.twin_actors.faults import Killed
 from tests.twin_actors.kettle import COOL, HOT, HundredDays
 from twin_actors.messages import Reading
-from twin_actors.twin import RUL_RULES, Channel, Command, KernelRequest, Turn, TwinType, ask
+from twin_actors.twin import RUL_RULES, Channel, Command, KernelRequest, Source, Turn, TwinType, ask
 
 METER = "dtmi:test:Meter;1"
 KETTLE = "dtmi:test:Kettle;1"
@@ -103,7 +103,7 @@ TYPES: dict[str, TwinType[Any]] = {
         features=features,
         rules=(HOT, *RUL_RULES),
         commands=(COOL, Command(name="ring")),
-        manual_first=frozenset({"place"}),
+        priority={"place": (Source.MANUAL,)},
     ),
 }
 
