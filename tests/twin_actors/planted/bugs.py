@@ -37,7 +37,7 @@ ACTIVE, OWNERSHIP, SHARD = "twin_actors/active.py", "twin_actors/ownership.py", 
 FOLD, INTAKE, MAILBOX = "twin_actors/fold.py", "twin_actors/intake.py", "twin_actors/mailbox.py"
 OUTBOX, PROJECTION, TURN = "twin_actors/outbox.py", "twin_actors/projection.py", "twin_actors/turn.py"
 ASKING, WATERMARK, RUNTIME = "twin_actors/asking.py", "twin_actors/watermark.py", "twin_actors/runtime.py"
-DISPATCH, SWEEP = "twin_actors/dispatch.py", "twin_actors/sweep.py"
+DISPATCH, SNAPSHOT = "twin_actors/dispatch.py", "twin_actors/snapshot.py"
 
 
 BUGS = (
@@ -90,7 +90,7 @@ BUGS = (
     ),
     Bug(
         "a restore ends at the seal",
-        (Change(OWNERSHIP, "        if sealed_by is None:\n            return\n", "        return\n"),),
+        (Change(SNAPSHOT, "        if sealed_by is None:\n            return\n", "        return\n"),),
         "tests/twin_actors/test_ownership.py::test_segments_roll_by_size_and_by_records",
     ),
     Bug(
@@ -98,8 +98,8 @@ BUGS = (
         (
             Change(
                 OWNERSHIP,
-                "        await self._journal.write(name, data)\n        self._manifest_tag = await self._publish(name)\n",
-                "        self._manifest_tag = await self._publish(name)\n        await self._journal.write(name, data)\n",
+                "        await self._journal.write(name, encode_snapshot(self.shard, tail))\n        self._manifest_tag = await self._publish(name)\n",
+                "        self._manifest_tag = await self._publish(name)\n        await self._journal.write(name, encode_snapshot(self.shard, tail))\n",
             ),
         ),
         "tests/twin_actors/test_ownership.py::TestSnapshots::test_one_that_cannot_be_written_changes_nothing",
