@@ -38,6 +38,7 @@ FOLD, INTAKE, MAILBOX = "twin_actors/fold.py", "twin_actors/intake.py", "twin_ac
 OUTBOX, PROJECTION, TURN = "twin_actors/outbox.py", "twin_actors/projection.py", "twin_actors/turn.py"
 ASKING, WATERMARK, RUNTIME = "twin_actors/asking.py", "twin_actors/watermark.py", "twin_actors/runtime.py"
 DISPATCH, SNAPSHOT = "twin_actors/dispatch.py", "twin_actors/snapshot.py"
+CAUTION = "twin_actors/caution.py"
 
 
 BUGS = (
@@ -114,9 +115,9 @@ BUGS = (
         (
             Change(
                 ACTIVE,
-                "        await self.owner.append(\n",
-                "        await deliver(draft.outbox, self.shard.partition, self.ports.receivers, self.ports.clock.now())\n"
-                "        await self.owner.append(\n",
+                "        await self.owner.append(record)\n",
+                "        await deliver(record.outbox, self.shard.partition, self.ports.receivers, self.ports.clock.now())\n"
+                "        await self.owner.append(record)\n",
             ),
         ),
         "tests/twin_actors/test_runtime.py::TestOwners::test_the_stale_one_is_fenced_and_sends_nothing",
@@ -134,7 +135,14 @@ BUGS = (
     ),
     Bug(
         "events at or below the watermark are folded again",
-        (Change(WATERMARK, "        if event.sequence_number > last:\n", "        if True:\n"),),
+        (
+            Change(WATERMARK, "    last = watermark.sequence_number\n    for", "    last = -1\n    for"),
+            Change(
+                WATERMARK,
+                "        if event.sequence_number != last + 1:\n",
+                "        if event.sequence_number > last + 1:\n",
+            ),
+        ),
         "tests/twin_actors/test_watermark.py::test_what_is_folded_is_skipped",
     ),
     Bug(
@@ -154,7 +162,7 @@ BUGS = (
     ),
     Bug(
         "the numbers of a channel begin anew with every batch",
-        (Change(FOLD, "    channels = dict(shard.sent_channels)\n", "    channels: dict[int, int] = {}\n"),),
+        (Change(OUTBOX, "    channels = dict(shard.sent_channels)\n", "    channels: dict[int, int] = {}\n"),),
         "tests/twin_actors/test_runtime.py::TestForwards::test_an_outage_of_the_mailbox_keeps_order",
     ),
     Bug(
@@ -165,7 +173,7 @@ BUGS = (
     Bug(
         "a hole in a channel goes unnoticed, and a channel goes on after a failed send",
         (
-            Change(MAILBOX, "    if forward.number != last + 1:\n", "    if False:\n"),
+            Change(MAILBOX, "    elif missing:\n", "    elif False:\n"),
             Change(
                 OUTBOX,
                 "            delivery.faults[MAILBOX] = error\n            return\n",
@@ -181,7 +189,7 @@ BUGS = (
     ),
     Bug(
         "the body of a dead letter is not kept",
-        (Change(FOLD, "        entries.append(KeepLetter(number, letter))\n", "        pass\n"),),
+        (Change(FOLD, "        *(KeepLetter(0, letter) for letter in letters),\n", ""),),
         "tests/twin_actors/test_runtime.py::TestDeadLetters::test_it_is_kept_with_its_reason",
     ),
     Bug(
@@ -218,7 +226,41 @@ BUGS = (
     ),
     Bug(
         "what is lost to retention is not told",
-        (Change(INTAKE, '            counts={"lost": last - first + 1},\n', ""),),
+        (Change(INTAKE, 'watermark=passed), {"lost": last - first + 1})\n', "watermark=passed))\n"),),
         "tests/twin_actors/test_runtime.py::TestGaps::test_what_expired_is_counted_lost",
+    ),
+    Bug(
+        "a message that killed two processes is tried again",
+        (
+            Change(
+                CAUTION,
+                "        return len(trial.epochs) if trial is not None and trial.subject == subject else 0\n",
+                "        return 0\n",
+            ),
+        ),
+        "tests/twin_actors/test_poison.py::TestMessages::test_the_others_commit_and_it_is_a_dead_letter",
+    ),
+    Bug(
+        "what one twin tells another is heard again when it is sent again",
+        (
+            Change(
+                MAILBOX,
+                "    if forward.number <= last:\n",
+                "    if forward.number <= last and not is_tell:\n",
+            ),
+            Change(MAILBOX, "    elif missing:\n", "    elif missing > 0:\n"),
+        ),
+        "tests/twin_actors/test_telling.py::test_a_repeated_tell_is_skipped_and_counted",
+    ),
+    Bug(
+        "a rebased partition goes on as if no forwarded event were missing",
+        (
+            Change(
+                MAILBOX,
+                '        mail.counts["forwards_lost"] = mail.counts.get("forwards_lost", 0) + missing\n',
+                "        pass\n",
+            ),
+        ),
+        "tests/twin_actors/test_rebase.py::TestChannels::test_the_next_forward_is_taken_and_the_missing_ones_are_counted",
     ),
 )
