@@ -223,7 +223,13 @@ BUGS = (
     ),
     Bug(
         "what is lost to retention is not told",
-        (Change(INTAKE, 'watermark=passed), {"lost": last - first + 1})\n', "watermark=passed))\n"),),
+        (
+            Change(
+                INTAKE,
+                '    await active.commit(draft, {"lost": last - first + 1})\n',
+                "    await active.commit(draft)\n",
+            ),
+        ),
         "tests/twin_actors/test_runtime.py::TestGaps::test_what_expired_is_counted_lost",
     ),
     Bug(
