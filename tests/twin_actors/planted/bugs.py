@@ -69,11 +69,11 @@ BUGS = (
             Change(
                 OWNERSHIP,
                 "        asked_at = self._clock.elapsed()\n        await self._write(frame)\n",
-                "        asked_at = self._clock.elapsed()\n        self.shard.apply(record)\n        await self._write(frame)\n",
+                "        asked_at = self._clock.elapsed()\n        self.shard.apply(record, statistics)\n        await self._write(frame)\n",
             ),
             Change(
                 OWNERSHIP,
-                "        tail.since_snapshot += len(frame)\n        self.shard.apply(record)\n",
+                "        tail.since_snapshot += len(frame)\n        self.shard.apply(record, statistics)\n",
                 "        tail.since_snapshot += len(frame)\n",
             ),
             Change(
@@ -99,8 +99,8 @@ BUGS = (
         (
             Change(
                 OWNERSHIP,
-                "        await self._journal.write(name, encode_snapshot(self.shard, tail))\n        self._manifest_tag = await self._publish(name)\n",
-                "        self._manifest_tag = await self._publish(name)\n        await self._journal.write(name, encode_snapshot(self.shard, tail))\n",
+                "        await self._journal.write(name, data)\n        self._manifest_tag = await self._publish(name)\n",
+                "        self._manifest_tag = await self._publish(name)\n        await self._journal.write(name, data)\n",
             ),
         ),
         "tests/twin_actors/test_ownership.py::TestSnapshots::test_one_that_cannot_be_written_changes_nothing",
@@ -115,9 +115,9 @@ BUGS = (
         (
             Change(
                 ACTIVE,
-                "        await self.owner.append(record)\n",
+                "        await self.owner.append(record, statistics)\n",
                 "        await deliver(record.outbox, self.shard.partition, self.ports.receivers, self.ports.clock.now())\n"
-                "        await self.owner.append(record)\n",
+                "        await self.owner.append(record, statistics)\n",
             ),
         ),
         "tests/twin_actors/test_runtime.py::TestOwners::test_the_stale_one_is_fenced_and_sends_nothing",
