@@ -6,6 +6,7 @@ from tests.twin_actors.kettle import TYPES as KETTLES
 from tests.twin_actors.kettle import kettles, reading
 from tests.twin_actors.world import balance
 from twin_actors.active import MAX_OUTBOX
+from twin_actors.cold import KEY_BYTES
 from twin_actors.ownership import Limits
 from twin_actors.runtime import Runtime
 from twin_actors.sinks import GraphTwin, Throttled
@@ -56,7 +57,7 @@ async def test_lag_grows_and_drains_and_memory_stays() -> None:
         lags.append(len(events) - folded)
         sizes.append(len(msgspec.msgpack.encode(shard)))
         assert len(shard.outbox) <= MAX_OUTBOX
-        assert all(len(keys) <= RECENT_KEYS for keys in shard.recent_keys.values())
+        assert all(len(keys) <= RECENT_KEYS * KEY_BYTES for keys in shard.recent_keys.values())
         if not lags[-1] and second > 3 * MINUTE:
             break
     assert lags[MINUTE - 1] == 0
