@@ -17,9 +17,9 @@ c. Statistics of a channel, after Welford [1]_ for (1) to (3), without the cance
    smoothed rate of change, right for any sequence of h where the value is constant over it:
 
        E ← E + w (x − E)                                                                            (4)
-       R ← R + w ((x − L) / h − R)                                                                  (5)
+       R ← R + (w / h) (x − L) − w R                                                                (5)
 
-   beside the lowest, highest and last value L and the time of the last. The first value sets M = E = L = x,
+   where w / h stays finite for h → 0, beside the lowest, highest and last value L and the time of the last. The first value sets M = E = L = x,
    S = R = 0.
 d. A value that is older than the channel's last one counts in N, M, S and the extremes; it moves nothing
    current.
@@ -38,7 +38,7 @@ import numpy as np
 from cpython.bytearray cimport PyByteArray_FromStringAndSize
 from libc.math cimport NAN, expm1, fabs
 
-VERSION = 1  # rises whenever the same rows would give other bits
+VERSION = 2  # rises whenever the same rows would give other bits
 
 GOOD, SUSPECT, BAD, MISSING = range(4)
 
@@ -89,6 +89,7 @@ class SignalStatistics(NamedTuple):
 cdef struct Step:
     double elapsed
     double weight
+    double rate
 
 
 cdef inline void take_up(
@@ -120,12 +121,11 @@ cdef inline void take_up(
     if elapsed != step.elapsed:  # nearly all channels have waited equally long
         step.elapsed = elapsed
         step.weight = -expm1(-elapsed / time_constant)
+        step.rate = step.weight / elapsed if elapsed > 0.0 else 0.0
     after[LAST] = x
     after[LAST_TIME] = time
     after[SMOOTHED] = before[SMOOTHED] + step.weight * (x - before[SMOOTHED])
-    after[SLOPE] = before[SLOPE]
-    if elapsed > 0.0:
-        after[SLOPE] += step.weight * ((x - last) / elapsed - before[SLOPE])
+    after[SLOPE] = before[SLOPE] + (step.rate * (x - last) - step.weight * before[SLOPE])
 
 
 cdef inline unsigned char verdict(
@@ -153,7 +153,7 @@ cdef void judge_all(
     double* after, unsigned char* quality, Py_ssize_t* counts, Py_ssize_t n,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef Step step = Step(-1.0, 0.0)
+    cdef Step step = Step(-1.0, 0.0, 0.0)
     for i in range(n):
         quality[i] = verdict(before + i * ROWS, limits + i * LIMITS, values[i], time)
         counts[quality[i]] += 1
@@ -168,7 +168,7 @@ cdef void take_up_all(
     double* after, Py_ssize_t n,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef Step step = Step(-1.0, 0.0)
+    cdef Step step = Step(-1.0, 0.0, 0.0)
     for i in range(n):
         if quality[i] <= IS_SUSPECT:
             take_up(before + i * ROWS, after + i * ROWS, values[i], time, time_constant, &step)

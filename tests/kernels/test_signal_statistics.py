@@ -94,6 +94,14 @@ def test_equals_the_naive_one(rows: list[naive.Said]) -> None:
     assert found[8] == pytest.approx(expected[8], rel=1e-9, abs=1e-9 * max(1.0, scale / min(gaps, default=1.0)))
 
 
+@pytest.mark.parametrize("gap", [5e-324, 1e-320, 1e-300, 1e-12])
+def test_times_may_be_as_close_as_can_be_told_apart(gap: float) -> None:
+    """The rate of change is then the jump over τ, not a number divided by next to nothing."""
+    found = named(follow([(0.0, [0.0]), (gap, [50.0])]))
+    assert found.smoothed[0] == pytest.approx(0.0, abs=1e-10)
+    assert 0.0 <= found.slope[0] <= 50.0 / 10.0 * (1.0 + 1e-3)
+
+
 NAN = math.nan
 
 
