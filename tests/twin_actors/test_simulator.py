@@ -45,6 +45,7 @@ def test_no_seed_breaks_a_promise() -> None:
         *("claims", "takeovers", "fenced", "seals", "snapshots", "kills", "pauses", "cancellations", "overlaps"),
         *("healed", "lost", "forwarded", "resent", "replayed", "dead letters: turn_failed", "orders", "sweeps"),
         *("commands by rules", "commands by apps", "requests_repeated", "late arrivals", "memories checked"),
+        *("tells", "told", "timers", "timers_failed"),
     ):
         assert met[name], f"{name}: never, in {len(SEEDS)} seeds"
 

@@ -16,7 +16,10 @@ from tests.twin_actors.simulator.simulation import Simulation
 from tests.twin_actors.simulator.weather import Fault
 
 STEPS = 200
-RARE = ("kills", "pauses", "cancellations", "overlaps", "expiries", "lost", "healed", "seals", "snapshots", "takeovers")
+RARE = (
+    *("kills", "pauses", "cancellations", "overlaps", "expiries", "lost", "healed", "seals", "snapshots", "takeovers"),
+    *("tells", "told", "timers", "timers_failed", "dead letters: too_many_hops"),
+)
 
 
 SEED_SECONDS = 120

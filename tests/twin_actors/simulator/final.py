@@ -78,6 +78,9 @@ class Settlement:
                 return f"partition {partition} is folded to {ledger.watermark} of {len(hub.partitions[partition])}"
             if ledger.shard.outbox:
                 return f"partition {partition} has not delivered {list(ledger.shard.outbox.values())}"
+            for twin_id, known in books.ledgers[partition].reference.twins.items():
+                if known.timers and twin_id not in ledger.shard.caution.left_out:
+                    return f"{twin_id} waits for {known.timers}"
             for twin in ledger.shard.owed():
                 if twin.is_announced or twin.twin_id in self._simulation.services.graph.twins:
                     return f"the graph does not show version {twin.state_version} of {twin.twin_id}"

@@ -1,5 +1,6 @@
 """Every record, held against what is promised, the moment it stands in the journal."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from twin_actors.commit import (
     decode,
 )
 from twin_actors.gaps.memory import MemoryMailbox
+from twin_actors.messages import KIND, TWIN, Kind
 from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.requests import AUTOMATIC
@@ -35,6 +37,7 @@ CHECKED = (
     *("messages", "readings", "resent", "dead_letters", "forwarded", "forwards_repeated", "ticks", "replayed"),
     "forwards_lost",
     *("replays_ignored", "requests", "requests_repeated"),
+    *("told", "tells", "timers", "timers_failed"),
 )
 """What the reference counts as well."""
 
@@ -133,6 +136,8 @@ class Ledger:
 
     def _check_commit(self, commit: Commit) -> None:
         expected = self._expected(commit)
+        if commit.swept is not None:
+            self.reference.ring({twin.twin_id: twin.timers for twin in commit.twins})
         self._check_content(commit, expected)
         self._check_twins(commit, expected)
         self._check_outputs(commit, expected)
@@ -207,6 +212,8 @@ class Ledger:
             known, state = self.reference.twins[twin_id], msgspec.msgpack.decode(twin.state, type=Heard)
             has = (state.count, state.chain, state.temperature, state.scale, twin.reading_count, twin.resent_count)
             wanted = (known.count, known.chain, known.temperature, known.scale, known.count, known.resent)
+            has += (state.told, twin.timers)
+            wanted += (known.told, known.timers)
             promise(has == wanted, f"{twin_id} remembers {has}, by its events it is {wanted}")
             promise(twin.last_reading_time == known.last_time, f"{twin_id}: event time {twin.last_reading_time}")
             promise(twin.maintenance.operations == known.operations, f"{twin_id} knows {twin.maintenance.operations}")
@@ -221,8 +228,15 @@ class Ledger:
             numbers == list(range(first, first + len(numbers))), f"outputs are numbered {numbers} after {first - 1}"
         )
         forwards = [entry for entry in commit.outbox if isinstance(entry, SendForward)]
-        there = [(entry.destination, entry.event) for entry in forwards]
+        misplaced = len(expected.forwards)  # they go first
+        there = [(entry.destination, entry.event) for entry in forwards[:misplaced]]
         promise(there == expected.forwards, "the record does not forward what is misplaced")
+        told: dict[str, list[tuple[int, str, object]]] = {}
+        for entry in forwards[misplaced:]:
+            promise(entry.event.properties.get(KIND) == Kind.TELL, f"nobody told {entry} to anybody")
+            said = json.loads(entry.event.body)
+            told.setdefault(said["sender"], []).append((entry.destination, entry.event.properties[TWIN], said))
+        promise(told == expected.tells, f"the record tells {told}, not {expected.tells}")
         channels = dict(self.shard.sent_channels)
         for entry in forwards:
             channels[entry.destination] = channels.get(entry.destination, 0) + 1

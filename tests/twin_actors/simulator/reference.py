@@ -6,12 +6,14 @@ strangers the graph vouched for.
 
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from tests.twin_actors.simulator.trips import is_dead_end, path_of, step
 from tests.twin_actors.simulator.twins import POISON, link
 from twin_actors.identity import home_partition
 from twin_actors.messages import Event
@@ -20,7 +22,8 @@ MONTH = 30 * 86_400.0
 SKEW = 300.0
 KEYS_KEPT = 64
 OPERATIONS_KEPT = 32
-KINDS = frozenset({"telemetry", "request", "tick", "forward", "replay"})
+FOLLOWING = 256
+KINDS = frozenset({"telemetry", "request", "tick", "forward", "replay", "tell"})
 STRANGER = frozenset({"no_such_twin", "model_mismatch", "unknown_model", "graph_refuses", "graph_unavailable"})
 """Why a twin that nobody has heard of is none."""
 
@@ -36,6 +39,10 @@ class Known(msgspec.Struct):
     resent: int = 0
     keys: list[str] = []
     operations: list[str] = []
+    told: int = 0
+    last_seen: float = 0.0
+    timers: dict[str, float] = {}
+    plans: dict[str, str] = {}
 
 
 class Expected(msgspec.Struct):
@@ -44,6 +51,8 @@ class Expected(msgspec.Struct):
     accepted: list[tuple[str, int, bytes]] = []
     letters: dict[str, Event] = {}
     forwards: list[tuple[int, Event]] = []
+    tells: dict[str, list[tuple[int, str, object]]] = {}
+    """Who tells → (partition, who is told, what), in order."""
     struck: list[str] = []
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     touched: dict[str, None] = {}
@@ -66,6 +75,8 @@ class Reference:
         The ids of those that are open.
     unsure : dict
         Source partitions whose next forwards may be among the events lost.
+    tick_time : float
+        Of the newest tick.
     """
 
     def __init__(self, partition: int, partition_count: int) -> None:
@@ -74,6 +85,7 @@ class Reference:
         self.letters: dict[str, Event] = {}
         self.open: dict[str, None] = {}
         self.unsure: dict[int, None] = {}
+        self.tick_time = 0.0
         self._partition = partition
         self._partition_count = partition_count
         self._vouched: frozenset[str] = frozenset()
@@ -112,6 +124,7 @@ class Reference:
             self._refuse(event, at)
         elif kind == "tick":
             self._now.counts["ticks"] += 1
+            self.tick_time = event.enqueued_time
         elif kind == "forward":
             self._forwarded(event, at)
         elif kind == "replay":
@@ -126,6 +139,8 @@ class Reference:
         except (ValueError, TypeError):  # which a decode or validation error of msgspec is
             self._refuse(event, at)
             return
+        if _is_tell(inner):
+            inner = msgspec.structs.replace(inner, enqueued_time=event.enqueued_time)
         last = self.received.get(source, 0)
         if number <= last:
             self._now.counts["forwards_repeated"] += 1
@@ -169,6 +184,8 @@ class Reference:
             self._refuse(event, at)
         elif event.device_id is None and event.properties.get("twinfold-kind") == "request":
             self._request(twin_id, event, at)
+        elif _is_tell(event):
+            self._told(twin_id, event, at)
         else:
             self._hear(twin_id, event, at)
 
@@ -187,6 +204,67 @@ class Reference:
             self._now.touched[twin_id] = None
             known.operations = [*known.operations, operation][-OPERATIONS_KEPT:]
 
+    def _told(self, twin_id: str, event: Event, at: int) -> None:
+        said = _json(event.body)
+        if not isinstance(said, dict) or "sender" not in said or said["allowance"] < 0:
+            self._refuse(event, at)
+            return
+        known, path = self._known(twin_id), said["body"]
+        if known is None or not _is_kettle(twin_id) or is_dead_end(path):
+            self._refuse(event, at)
+            return
+        known.told += 1
+        known.chain = link(known.chain, zlib.crc32(f"{said['sender']} tells {path}".encode()))
+        self._follow(twin_id, known, path, said["time"], said["allowance"], f"{self._partition}-{at}")
+        self._now.accepted.append((twin_id, at, event.body))
+        self._now.counts["messages"] += 1
+        self._now.counts["told"] += 1
+        self._now.touched[twin_id] = None
+
+    def _follow(self, twin_id: str, known: Known, path: str, time: float, allowance: int, cause: str) -> None:
+        """Do what a path says."""
+        done = step(path, twin_id, time)
+        for name in done.cancelled:
+            known.timers.pop(name, None)
+            known.plans.pop(name, None)
+        if done.timer is not None:
+            name, at, plan = done.timer
+            known.timers[name], known.plans[name] = at, plan
+        for receiver, rest in done.tells:
+            share = (allowance - len(done.tells)) // len(done.tells)
+            said = {"sender": twin_id, "name": "go", "time": time, "allowance": share, "cause": cause, "body": rest}
+            there = home_partition(receiver, self._partition_count)
+            self._now.tells.setdefault(twin_id, []).append((there, receiver, said))
+            self._now.counts["tells"] += 1
+
+    def ring(self, left: Mapping[str, Mapping[str, float]]) -> None:
+        """Take what a sweep has looked at.
+
+        Parameters
+        ----------
+        left
+            Twins that the record changes → the timers that they have then: who has all that were due was not swept yet.
+        """
+        for twin_id, timers in left.items():
+            known = self.twins[twin_id]
+            time = known.last_time + max(0.0, self.tick_time - known.last_seen)
+            due = sorted((at, name) for name, at in known.timers.items() if at <= time)
+            if any(timers.get(name) != at for at, name in due):
+                for at, name in due:
+                    self._ring(twin_id, known, name, at)
+
+    def _ring(self, twin_id: str, known: Known, name: str, at: float) -> None:
+        if known.timers.get(name) != at:
+            return  # an earlier one has moved or cancelled it
+        del known.timers[name]
+        self._now.counts["timers"] += 1
+        self._now.touched[twin_id] = None
+        if is_dead_end(known.plans[name]):
+            self._now.counts["timers_failed"] += 1
+            return
+        known.chain = link(known.chain, zlib.crc32(f"{name} at {at}".encode()))
+        self._follow(twin_id, known, known.plans[name], at, FOLLOWING, "")
+
     def _hear(self, twin_id: str, event: Event, at: int) -> None:
         document = _json(event.body)
         rows = document if isinstance(document, list) else [document]
@@ -201,7 +279,9 @@ class Reference:
             known.resent += 1
             self._now.counts["resent"] += 1
             self._now.touched[twin_id] = None
-        elif any(row.get("serial", POISON[0]) in POISON for row in rows):
+        elif any(row.get("serial", POISON[0]) in POISON for row in rows) or (
+            _is_kettle(twin_id) and any(is_dead_end(path_of(row)) for row in rows)
+        ):
             self._refuse(event, at)
         else:
             self._accept(twin_id, known, event, at, rows)
@@ -218,6 +298,9 @@ class Reference:
                 known.last_time = time
                 known.temperature = _plausible(row, "temperature", -50.0, 500.0, known.temperature)
                 known.scale = _plausible(row, "scale", 0.0, 1000.0, known.scale)
+            if _is_kettle(twin_id):
+                self._follow(twin_id, known, path_of(row), time, FOLLOWING, f"{self._partition}-{at}")
+        known.last_seen = max(known.last_seen, hub_time)
         if event.message_id:
             known.keys = [*known.keys, event.message_id][-KEYS_KEPT:]
         self._now.accepted.append((twin_id, at, event.body))
@@ -238,6 +321,15 @@ class Reference:
 def _home(event: Event, partition_count: int) -> int | None:
     twin_id = event.device_id or event.properties.get("twinfold-twin", "")
     return home_partition(twin_id, partition_count) if twin_id.replace("-", "").isalnum() else None
+
+
+def _is_kettle(twin_id: str) -> bool:
+    """Whether a machine is of the kind that hears others."""
+    return twin_id.startswith("machine-") and int(twin_id[8:]) % 2 == 0
+
+
+def _is_tell(event: Event) -> bool:
+    return event.device_id is None and event.properties.get("twinfold-kind") == "tell"
 
 
 def _json(body: bytes) -> object:

@@ -72,7 +72,7 @@ class Schedule:
 
     def _device(self, number: int) -> Device:
         random = self._random
-        device = Device(f"machine-{number}", random.choice((METER, KETTLE)), announces=random.random() < 0.7)
+        device = Device(f"machine-{number}", METER if number % 2 else KETTLE, announces=random.random() < 0.7)
         services = self._simulation.services
         if random.random() < 0.8:
             services.devices.connected.add(device.twin_id)
@@ -104,9 +104,19 @@ class Schedule:
 
     def send_last(self, device: Device) -> None:
         """Let a machine speak once more, so that all of it is owed to the graph."""
-        self._put(self._message(device))
+        self._put(self._message(device, is_last=True))
 
-    def _message(self, device: Device) -> Event:
+    def _path(self) -> str:
+        """Return where a message leads: see the simulator's twins."""
+        random = self._random
+        path = ""
+        for _ in range(random.choice((1, 1, 2, 3, 5))):
+            step = random.choices("01234567899", (6, 6, 6, 6, 6, 6, 0.5, 1, 8, 1, 1))[0]
+            path += step + (str(random.randrange(9)) if step >= "6" else "")
+        is_last = self._is_deadly and random.random() < 0.05 and not self._simulation.weather.is_fair
+        return path + "79" * is_last
+
+    def _message(self, device: Device, *, is_last: bool = False) -> Event:
         random = self._random
         rows: list[dict[str, float]] = []
         for _ in range(1 if random.random() < 0.9 else random.randint(2, 4)):
@@ -118,7 +128,9 @@ class Schedule:
                 row["temperature"] = random.choice((20.0, 20.0, 79.0, 95.0, 95.0, 470.0, 1e9, -60.0))
             if random.random() < 0.3:
                 row["scale"] = random.choice((0.0, 50.0, 75.0, 96.0, 5000.0))
-            if random.random() < 0.5:
+            if random.random() < 0.1:
+                row["path"] = float(f"1{self._path()}")
+            if random.random() < 0.5 and not is_last:
                 lag = random.choice((0.0, 0.0, 3.0, 600.0))
                 row["time"] = round(START + self._simulation.loop.time() - lag + device.clock_error, 3)
             rows.append(row)
@@ -151,7 +163,7 @@ class Schedule:
     def _junk(self) -> None:
         device, random = self._random.choice(self.devices), self._random
         partition = random.randrange(self._simulation.partition_count)
-        kinds = ("telemetry", "tick", "forward", "replay", "request", "wish", "")
+        kinds = ("telemetry", "tick", "forward", "replay", "request", "tell", "wish", "")
         properties = {KIND: random.choice(kinds), TWIN: random.choice((device.twin_id, "no twin", ""))}
         match random.randrange(5):
             case 0:

@@ -1,4 +1,16 @@
-"""The twins of the simulator: what they remember shows whether every message came once, and in order."""
+"""The twins of the simulator: what they remember shows whether every message came once, and in order.
+
+A message may have a path, digits of which each twin follows the first and hands on the others:
+
+=========  ============================================================================
+0 to 4     tells machine 0 to 4
+5          tells what it is part of
+6n         tells machine n sixteen times at once
+7n         raises; 79 kills the process
+8n         sets the timer nap-n, with which it goes on
+9n         cancels the timer nap-n, and goes on at once
+=========  ============================================================================
+"""
 
 import struct
 import zlib
@@ -10,8 +22,21 @@ import numpy as np
 
 from tests.twin_actors.faults import Killed
 from tests.twin_actors.kettle import COOL, HOT, HundredDays
-from twin_actors.messages import Reading
-from twin_actors.twin import RUL_RULES, Channel, Command, KernelRequest, Source, Turn, TwinType, ask
+from twin_actors.messages import Reading, TimerDue, Told
+from twin_actors.twin import (
+    RUL_RULES,
+    WHOLE,
+    CancelTimer,
+    Channel,
+    Command,
+    KernelRequest,
+    SetTimer,
+    Source,
+    Tell,
+    Turn,
+    TwinType,
+    ask,
+)
 
 METER = "dtmi:test:Meter;1"
 KETTLE = "dtmi:test:Kettle;1"
@@ -28,13 +53,15 @@ SICK = 450.0
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What a twin remembers: how many messages, a checksum over all of them in order, and the last values."""
+    """What a twin remembers: how many messages, a checksum over all of them in order, the last values, its plans."""
 
     count: int = 0
     chain: int = 0
     doubled: float = 0.0
     temperature: float | None = None
     scale: float = 0.0
+    told: int = 0
+    plans: dict[str, str] = {}
 
 
 def link(chain: int, serial: float) -> int:
@@ -49,8 +76,21 @@ def double(values: np.ndarray) -> np.ndarray:
     return values * 2
 
 
-def receive(state: Heard, message: Reading) -> Generator[KernelRequest, Any, Turn[Heard]]:
-    """Remember a message."""
+def receive(state: Heard, message: Reading | Told | TimerDue) -> Generator[KernelRequest, Any, Turn[Heard]]:
+    """Remember a message, and follow its path."""
+    if isinstance(message, Told):
+        heard, path = f"{message.sender} tells {message.body}", str(message.body)
+        state = msgspec.structs.replace(state, told=state.told + 1)
+    elif isinstance(message, TimerDue):
+        path = state.plans[message.name]
+        heard = f"{message.name} at {message.time}"
+    else:
+        return (yield from _read(state, message))
+    chain = link(state.chain, zlib.crc32(heard.encode()))
+    return follow(msgspec.structs.replace(state, chain=chain), path, message.time)
+
+
+def _read(state: Heard, message: Reading) -> Generator[KernelRequest, Any, Turn[Heard]]:
     values = message.values
     serial = values["serial"]
     if serial == KILLS:
@@ -65,7 +105,36 @@ def receive(state: Heard, message: Reading) -> Generator[KernelRequest, Any, Tur
         temperature, scale = values.get("temperature", temperature), values.get("scale", scale)
     if serial == SHOWS_NAN:
         doubled = float("nan")
-    return Turn(Heard(state.count + 1, link(state.chain, serial), doubled, temperature, scale))
+    chain = link(state.chain, serial)
+    state = Heard(state.count + 1, chain, doubled, temperature, scale, state.told, state.plans)
+    return follow(state, str(int(values.get("path", 1.0)))[1:], message.time)
+
+
+def follow(state: Heard, path: str, time: float) -> Turn[Heard]:
+    """Do what a path says first."""
+    outputs: list[Tell | SetTimer | CancelTimer] = []
+    plans = dict(state.plans)
+    while path.startswith("9"):
+        outputs.append(CancelTimer(f"nap-{path[1:2]}"))
+        plans.pop(f"nap-{path[1:2]}", None)
+        path = path[2:]
+    match path[:1]:
+        case "":
+            pass
+        case "5":
+            outputs.append(Tell(WHOLE, "go", path[1:]))
+        case "6":
+            outputs += [Tell(f"machine-{path[1:2]}", "go", "" if copy else path[2:]) for copy in range(16)]
+        case "7":
+            if path[1:2] == "9":
+                raise Killed
+            raise ValueError("this twin cannot go there")
+        case "8":
+            outputs.append(SetTimer(f"nap-{path[1:2]}", time + 1.0 + 7.0 * int(path[1:2] or 0)))
+            plans[f"nap-{path[1:2]}"] = path[2:]
+        case number:
+            outputs.append(Tell(f"machine-{number}", "go", path[1:]))
+    return Turn(msgspec.structs.replace(state, plans=plans), tuple(outputs))
 
 
 def properties(state: Heard) -> Mapping[str, float]:
@@ -88,6 +157,7 @@ _CHANNELS = (
     Channel("temperature", -50.0, 500.0, required=False),
     Channel("scale", 0.0, 1000.0, required=False),
 )
+_PATH = Channel("path", 0.0, 1e12, required=False)
 
 TYPES: dict[str, TwinType[Any]] = {
     "meter": TwinType(
@@ -99,7 +169,9 @@ TYPES: dict[str, TwinType[Any]] = {
         state=Heard,
         receive=receive,
         properties=properties,
-        channels=_CHANNELS,
+        channels=(*_CHANNELS, _PATH),
+        hears=frozenset({Reading, Told, TimerDue}),
+        part_of=lambda twin_id: "" if twin_id == "machine-0" else "machine-0",
         features=features,
         rules=(HOT, *RUL_RULES),
         commands=(COOL, Command(name="ring")),
