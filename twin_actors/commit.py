@@ -201,7 +201,10 @@ type OutboxEntry = KeepLetter | StrikeLetter | Output
 
 
 class Deleted(msgspec.Struct, frozen=True, array_like=True):
-    """A twin was deleted by an operation, at its last version and its last number of alerts, orders and operations."""
+    """A twin was deleted by an operation, at its last version and its last number of alerts, orders and operations.
+
+    Both are 0 where there was no such twin.
+    """
 
     twin_id: str
     operation_id: str

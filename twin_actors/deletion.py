@@ -2,7 +2,7 @@
 graph lets go of it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -10,15 +10,14 @@ from twin_actors.asking import refused
 from twin_actors.commit import Deleted, Twin
 from twin_actors.documents import OperationStatus, moment
 from twin_actors.editing import put_removed
+from twin_actors.errors import Rejected
 from twin_actors.maintenance import put_alert, put_operation
 from twin_actors.outputs import Output, PutDocument, RemoveTwin, SendCommand
 from twin_actors.requests import AddressedRequest, Deletion, operation_of
 from twin_actors.shard import Shard
+from twin_actors.sinks import ANY_VERSION
 
 NO_SUCH_TWIN = "no_such_twin"
-
-ANY_VERSION = 2**53
-"""Above every state version."""
 
 
 def deleted(twin: Twin, asked: AddressedRequest) -> Deleted:
@@ -26,8 +25,18 @@ def deleted(twin: Twin, asked: AddressedRequest) -> Deleted:
     return Deleted(twin.twin_id, asked.request.operation_id, twin.state_version, twin.maintenance.number)
 
 
-def farewell(twin: Twin, asked: AddressedRequest) -> list[Output]:
-    """Return what follows from the deletion of a twin."""
+def never_was(asked: Mapping[str, AddressedRequest], newcomers: Mapping[str, Twin | Rejected]) -> list[Deleted]:
+    """Return what a record says of deletions of nobody: a repeat is done as well, whoever comes between."""
+    strangers = ((one, newcomers.get(twin_id)) for twin_id, one in asked.items())
+    return [
+        Deleted(one.twin_id, one.request.operation_id, 0)
+        for one, stranger in strangers
+        if isinstance(stranger, Rejected) and stranger.reason == NO_SUCH_TWIN
+    ]
+
+
+def farewell(twin: Twin, asked: AddressedRequest, model: str) -> list[Output]:
+    """Return what follows from the deletion of a twin whose type has this model."""
     twin_id, time, request = twin.twin_id, asked.event.enqueued_time, asked.request
     outputs: list[Output] = [
         put_alert(twin_id, msgspec.structs.replace(alert, cleared=moment(time)), time)
@@ -37,8 +46,10 @@ def farewell(twin: Twin, asked: AddressedRequest) -> list[Output]:
         put_removed(twin_id, name, contested, "the twin was deleted")
         for name, contested in twin.maintenance.contested.items()
     ]
-    # What the graph shows of a twin that it was not asked about yet is not known to be older.
-    outputs.append(RemoveTwin(0, twin_id, ANY_VERSION if twin.is_unmet else twin.state_version))
+    # What the graph shows of a twin that it was not asked about yet is not known to be older, nor to be this twin.
+    outputs.append(
+        RemoveTwin(0, twin_id, ANY_VERSION, model) if twin.is_unmet else RemoveTwin(0, twin_id, twin.state_version)
+    )
     outputs.append(put_operation(twin_id, operation_of(request, OperationStatus.PERSISTED), time))
     return outputs
 

@@ -11,11 +11,16 @@ from twin_actors.documents import Edit, OperationStatus, PropertyValue, Source, 
 from twin_actors.maintenance import Maintenance, put_operation
 from twin_actors.outputs import Output, PutDocument
 from twin_actors.quality import event_time
-from twin_actors.requests import EditRequest, operation_of
+from twin_actors.requests import MAX_TEXT_LENGTH, EditRequest, operation_of
 from twin_actors.twin import TwinType
 
 MAX_EDITS = 64
 """Properties that people and simulations may have set on one twin."""
+
+MAX_EDIT_BYTES = 131_072
+"""Of all that is kept of them: a twin is written as a whole, whatever changes."""
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Sensed(msgspec.Struct, frozen=True):
@@ -56,8 +61,8 @@ def edit(
             late.append(name)
         else:
             contested[name] = Contested({**before.writes, request.source: written}, before.shown)
-    if len(contested) > MAX_EDITS:
-        detail = f"{len(maintenance.contested)} properties were set, at most {MAX_EDITS} are kept"
+    detail = _too_much(maintenance.contested, contested)
+    if detail:
         operation = operation_of(request, OperationStatus.REFUSED, detail)
         return maintenance, [put_operation(twin_id, operation, request.requested)]
     changed = msgspec.structs.replace(maintenance, contested=contested)
@@ -66,6 +71,16 @@ def edit(
     operation = operation_of(request, OperationStatus.PERSISTED, detail)
     outputs.append(put_operation(twin_id, operation, request.requested))
     return changed, outputs
+
+
+def _too_much(before: Mapping[str, Contested], after: Mapping[str, Contested]) -> str:
+    """Return why so much cannot be kept; empty where it can, or is no more than there was."""
+    if len(after) > MAX_EDITS:
+        return f"{len(before)} properties were set, at most {MAX_EDITS} are kept"
+    size = len(_encode(after))
+    if size > MAX_EDIT_BYTES and size > len(_encode(before)):
+        return f"what is set on this twin would have {size} bytes, at most {MAX_EDIT_BYTES} are kept: take some away"
+    return ""
 
 
 def resolve(
@@ -112,12 +127,26 @@ def _order(twin_type: TwinType[Any], name: str) -> list[Source]:
 
 def _with_sensor(contested: Contested, name: str, sensed: Sensed) -> Contested:
     """Take what the device says for another write, if it is another value."""
-    value, before = sensed.shown.get(name), contested.writes.get(Source.SENSOR)
+    value, before = _kept(sensed.shown.get(name)), contested.writes.get(Source.SENSOR)
     if value == (None if before is None else before.value):
         return contested
     number = sensed.number if before is None else max(sensed.number, before.vector[Source.SENSOR])
     written = Write(Source.SENSOR, value, "", sensed.time, {Source.SENSOR: number})
     return msgspec.structs.replace(contested, writes={**contested.writes, Source.SENSOR: written})
+
+
+def _kept(value: object) -> PropertyValue | None:
+    """Return what a type shows of a property as a record can keep it: what is no plain value (a map, a time) as text.
+
+    A record that no restore can read must not be written.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return float(value)  # numpy's too
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    return str(value)[:MAX_TEXT_LENGTH].encode(errors="replace").decode()
 
 
 def _put_edit(twin_id: str, name: str, contested: Contested) -> PutDocument:

@@ -8,7 +8,7 @@ import msgspec
 
 from twin_actors.asking import refused
 from twin_actors.commit import Accepted, AcceptedFrames, Commit, DeadLetter, KeepLetter, OutboxEntry, StrikeLetter, Twin
-from twin_actors.deletion import called_off, deleted, farewell, of_nobody, waiting_commands
+from twin_actors.deletion import called_off, deleted, farewell, never_was, of_nobody, waiting_commands
 from twin_actors.errors import Rejected
 from twin_actors.mailbox import Mail, dead_letter, kept_detail, renumbered
 from twin_actors.messages import Envelope
@@ -67,14 +67,18 @@ def fold(
     outputs += [*_told(mail, newcomers), *_given_up(mail, folded)]
     if gone:
         outputs = _outputs_without(gone, [*dropped, *outputs], watermark.enqueued_time)
-        outputs += [output for twin_id, twin in gone.items() for output in farewell(twin, mail.deletions[twin_id])]
+        for twin_id, twin in gone.items():
+            outputs += farewell(twin, mail.deletions[twin_id], types[twin.type_name].model)
     commit = Commit(
         append_id="",
         epoch=0,
         watermark=watermark,
         accepted=_accepted(folded),
         twins=[one.twin for one in folded if one.is_changed and one.twin.twin_id not in gone],
-        deleted=[deleted(twin, mail.deletions[twin_id]) for twin_id, twin in gone.items()],
+        deleted=[
+            *(deleted(twin, mail.deletions[twin_id]) for twin_id, twin in gone.items()),
+            *never_was(mail.deletions, newcomers),
+        ],
         delivered=[command.number for command in dropped],
         outbox=_outbox(mail, letters, outputs),
         letters=[(letter.letter_id, letter.reason) for letter in letters],

@@ -126,12 +126,13 @@ async def _fold(
 ) -> None:
     """Fold contiguous events into one record; into two where it would be too large."""
     shard = active.shard
-    mail = sort(events, shard, active.partition_count, await _replayed(active, events), condemned)
-    if mail.cut_at is not None:
+    while True:
+        mail = sort(events, shard, active.partition_count, await _replayed(active, events), condemned)
+        if mail.cut_at is None:
+            break
         cut = next(index for index, event in enumerate(events) if event.sequence_number == mail.cut_at)
         await _fold(active, events[:cut], counts)
-        await _fold(active, events[cut:], None)
-        return
+        events, counts = events[cut:], None
     strangers = {twin_id: mail.by_twin[twin_id] for twin_id in mail.by_twin if twin_id not in shard.twins}
     ports, deadline = active.ports, active.patient_until
     newcomers = await introduce(strangers, ports.graph, ports.clock, active.types, shard, deadline)

@@ -55,12 +55,12 @@ def decode_state(twin: Twin, twin_type: TwinType[Any]) -> Any:  # noqa: ANN401  
     encoded = upgraded(twin, twin_type).state
     try:
         return _decoder(twin_type.state).decode(encoded)  # type: ignore[arg-type]  # a class is hashable
-    except msgspec.DecodeError as error:
+    except Exception as error:  # what the class makes of it is the type's own code, too
         raise Rejected(
             "state_unreadable",
             f"the state of twin {twin.twin_id} is not what {twin_type.name} says of layout {twin_type.state_version} "
-            f"({error}): a changed state class needs a higher state_version and a row in `upgrades`; deploy that, then "
-            "replay this",
+            f"({type(error).__name__}: {error}): a changed state class needs a higher state_version and a row in "
+            "`upgrades`; deploy that, then replay this",
         ) from error
 
 

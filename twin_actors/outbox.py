@@ -205,7 +205,7 @@ async def _remove_twins(entries: list[RemoveTwin], graph: Graph, delivery: Deliv
     """Take deleted twins out of the graph."""
 
     async def remove(entry: RemoveTwin) -> None:
-        await graph.remove(entry.twin_id, entry.state_version)
+        await graph.remove(entry.twin_id, entry.state_version, entry.model)
 
     await _side_by_side(REMOVALS, entries, remove, delivery)
 

@@ -45,11 +45,15 @@ class SendForward(msgspec.Struct, frozen=True, tag="forward"):
 
 
 class RemoveTwin(msgspec.Struct, frozen=True, tag="remove"):
-    """Take a deleted twin out of the graph, unless it shows a version that came later."""
+    """Take a deleted twin out of the graph, unless it shows a version that came later, or is none of this model.
+
+    An empty model is any: the graph has shown the twin.
+    """
 
     number: int
     twin_id: str
     state_version: int
+    model: str = ""
 
 
 type Output = PutDocument | PlaceOrder | SendCommand | SendForward | RemoveTwin

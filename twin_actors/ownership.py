@@ -73,6 +73,13 @@ class Owner:
     owner_id
         Unique to this activation.
     limits
+
+    Attributes
+    ----------
+    shard : Shard
+    epoch : int
+    is_in_doubt : bool
+        Whether an append was not answered once: what stands there may be ours, whatever was said later.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Owner:
     ) -> None:
         self.shard = shard
         self.epoch = shard.epoch
+        self.is_in_doubt = False
         self._journal = journal
         self._clock = clock
         self._tail = tail
@@ -124,7 +132,7 @@ class Owner:
             Raises where the shard, as it is just before the claim, is none that this app may go on with.
         tried
             Epochs that this process has tried to claim it with, successfully or not; this one is added before it is
-            known to stand. None of them died.
+            known to stand, and taken out if it is another's. None of them died.
 
         Raises
         ------
@@ -134,18 +142,20 @@ class Owner:
             Others keep claiming it.
         """
         shard, tail, tag = restored
+        tried = set() if tried is None else tried
         check(shard)
         if tail.position == 0 and tag == ABSENT and tail.segment == segment_path(shard.partition, 0, 0):
             await journal.create_segment(tail.segment)
         for _ in range(CLAIM_ATTEMPTS):
             owner = cls(journal, clock, shard, tail, tag, owner_id, limits)
             owner.epoch = shard.epoch + 1
-            survived = shard.caution.lived(tried or ())
-            if tried is not None:
-                tried.add(owner.epoch)
+            survived, is_first_try = shard.caution.lived(tried), owner.epoch not in tried
+            tried.add(owner.epoch)
             try:
                 await owner.append(Claim(owner.next_append_id(), owner.epoch, owner_id, fenced, survived))
             except Fenced:
+                if is_first_try and not owner.is_in_doubt:
+                    tried.remove(owner.epoch)  # somebody else's, who may die of it
                 await follow(journal, shard, tail)
                 check(shard)
                 continue
@@ -223,7 +233,7 @@ class Owner:
             try:
                 await self._journal.append(tail.segment, tail.position, frame)
             except Unanswered:
-                is_unknown = True
+                is_unknown = self.is_in_doubt = True
                 await self._clock.sleep(0.1 * 2**attempt)
             except Fenced:
                 if is_unknown and await self._stands(frame):

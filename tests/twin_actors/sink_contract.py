@@ -110,6 +110,16 @@ async def a_later_version_is_not_removed(graph: Graph) -> None:
     assert (await graph.read("probe-1")).state_version == 5
 
 
+async def one_of_another_model_is_not_removed(graph: Graph) -> None:
+    """Where a model is named."""
+    await graph.create("probe-1", PROBE, {"stateVersion": 4})
+    await graph.remove("probe-1", 4, "dtmi:test:Other;1")
+    assert (await graph.read("probe-1")).state_version == 4
+    await graph.remove("probe-1", 4, PROBE)
+    with pytest.raises(Absent):
+        await graph.read("probe-1")
+
+
 PROMISES: list[Promise] = [
     promise
     for name, promise in list(globals().items())

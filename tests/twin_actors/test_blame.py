@@ -174,6 +174,35 @@ class TestUnreadableStates:
         await world.runtime().deliver(0, world.events(0))
         return world
 
+    async def test_a_class_that_raises_at_what_stands_there_harms_its_twin_alone(self) -> None:
+        """Whatever it raises: its message is a dead letter, and the graph shows the others."""
+        world = World(1, known=(ONE, OTHER))
+        world.graph = Away()
+        world.put(0, telemetry(ONE, 7, model=PROBE), telemetry(OTHER, 1, model=PROBE))
+        await world.runtime().deliver(0, world.events(0))
+        world.graph.is_away = False
+
+        class Strict(msgspec.Struct, frozen=True):
+            serials: tuple[float, ...] = ()
+            doubled: float = 0.0
+
+            def __post_init__(self) -> None:
+                if self.serials[:1] == (7.0,):
+                    raise KeyError("seven")
+
+        probe = msgspec.structs.replace(cast("Any", PROBE_TYPE), state=Strict)
+        runtime = world.runtime({"probe": probe})
+        world.put(0, telemetry(ONE, 2), telemetry(OTHER, 3))
+        for _ in range(3):
+            world.clock.passed += 10
+            await runtime.deliver(0, world.events(0))
+            world.put(0, tick())
+        shard = runtime.shard(0)
+        assert shard is not None
+        assert shard.letters == {"0-2": "state_unreadable"}
+        assert world.graph.twins[OTHER].properties["heard"] == 2
+        assert same(await world.restored(0), shard)
+
     async def test_its_timers_wait_in_sight(self) -> None:
         """A sweep counts the failure and goes on."""
         world, types = await self.changed()
@@ -278,6 +307,38 @@ async def test_a_process_whose_claims_are_not_answered_accuses_nobody() -> None:
     records = await whole_journal(world, 0)
     assert [type(record) for record in records] == [*[Claim] * 7, Commit]
     assert heard_of(await world.restored(0), ONE) == (1, 2)
+
+
+class Beaten:
+    """A journal in which another process claims just before this one, and dies of what it folds."""
+
+    def __init__(self, world: World) -> None:
+        self.is_beaten = False
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._world.journal, name)
+
+        async def call(*arguments: Any) -> Any:
+            if name == "append" and not self.is_beaten:
+                self.is_beaten = True
+                with pytest.raises(Killed):
+                    await self._world.runtime(DEADLY).deliver(0, self._world.events(0))
+            return await method(*arguments)
+
+        return call
+
+
+async def test_the_death_of_another_process_is_not_forgiven() -> None:
+    """The epoch that it took was tried by one that lives, too."""
+    world = World(1, known=(ONE,))
+    world.put(0, telemetry(ONE, POISON))
+    ports = msgspec.structs.replace(world.ports(), journal=cast("Any", Beaten(world)))
+    with pytest.raises(Killed):
+        await Runtime(DEADLY, ports, lambda: f"owner{next(world._ids)}").deliver(0, world.events(0))
+    claims = [record for record in await whole_journal(world, 0) if isinstance(record, Claim)]
+    assert [(one.epoch, one.survived) for one in claims] == [(1, 0), (2, 0)]
+    assert (await world.restored(0)).caution.silent == [1, 2]
 
 
 async def test_a_careful_delivery_waits_for_the_graph_once() -> None:

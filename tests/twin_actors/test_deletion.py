@@ -144,6 +144,28 @@ async def test_deleting_nobody_is_done() -> None:
     assert (told.status, told.detail) == ("persisted", "there was no such twin")
 
 
+async def test_deleting_nobody_again_leaves_who_came_since() -> None:
+    """The same request once more is the same operation, whatever it found."""
+    world, runtime = await grown()
+    await hear(world, runtime, deletion("kettle-9"), at=11.0)
+    newcomer = reading("kettle-9", 12.0, temperature=20.0)
+    await hear(world, runtime, newcomer, deletion("kettle-9"), at=12.0)
+    await hear(world, world.runtime(TYPES), deletion("kettle-9"), at=13.0)
+    shard = await world.restored(0)
+    assert shard.twins["kettle-9"].reading_count == 1
+    assert (shard.totals.get("deleted"), shard.totals["requests_repeated"]) == (None, 2)
+    assert balance(shard) == len(world.events(0))
+
+
+async def test_a_thousand_deletions_of_a_twin_in_a_batch_are_folded() -> None:
+    """Each begins a record of its own."""
+    world, runtime = await grown()
+    await hear(world, runtime, *(deletion(operation_id=f"d-{number}") for number in range(1000)), at=11.0)
+    shard = shard_of(runtime)
+    assert ONE not in shard.twins
+    assert balance(shard) == len(world.events(0))
+
+
 async def test_a_twin_that_only_the_graph_has_is_deleted() -> None:
     """It was created and never heard of."""
     world, runtime = await grown()
@@ -169,7 +191,7 @@ async def test_a_graph_that_is_away_lets_go_later() -> None:
     world, runtime = await grown()
     remove = world.graph.remove
 
-    async def away(_twin_id: str, _state_version: int) -> None:
+    async def away(_twin_id: str, _state_version: int, _model: str) -> None:
         raise Unavailable("down")
 
     world.graph.remove = away
@@ -200,6 +222,26 @@ async def test_a_twin_that_the_graph_was_not_asked_about_leaves_it_too() -> None
     world.graph.read = read
     await hear(world, runtime, tick(), at=90.0)
     assert (world.graph.twins, dict(shard_of(runtime).twins)) == ({}, {})
+
+
+async def test_nor_does_a_twin_of_another_model_leave_it() -> None:
+    """It was there before a device of that name announced itself, and is none of ours."""
+    world = kettles()
+    runtime = world.runtime(TYPES, limits=LIMITS)
+    house = GraphTwin("dtmi:test:House;1", "by hand", {"floors": 3})
+    world.graph.twins[ONE] = house
+    read = world.graph.read
+
+    async def away(_twin_id: str) -> GraphTwin:
+        raise Unavailable("down")
+
+    world.graph.read = away
+    await hear(world, runtime, reading(ONE, 0.0, temperature=20.0), at=1.0)
+    world.graph.read = read
+    await hear(world, runtime, tick(), deletion(), at=90.0)
+    await hear(world, runtime, tick(), at=100.0)
+    assert (world.graph.twins, dict(shard_of(runtime).twins)) == ({ONE: house}, {})
+    assert shard_of(runtime).outbox == {}
 
 
 async def test_space_returns() -> None:

@@ -1,10 +1,14 @@
 """People, simulations and the device write one property, through the whole runtime in memory."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
+from tests.twin_actors import kettle
 from tests.twin_actors.kettle import (
     ONE,
     TYPES,
@@ -17,10 +21,12 @@ from tests.twin_actors.kettle import (
     tick,
 )
 from tests.twin_actors.world import START, World, same
+from twin_actors.commit import size_of
 from twin_actors.conflict import Contested, Write
 from twin_actors.documents import Collection, Edit, OperationStatus, Source
+from twin_actors.editing import MAX_EDIT_BYTES, MAX_EDITS
 from twin_actors.maintenance import Maintenance
-from twin_actors.requests import EditRequest
+from twin_actors.requests import MAX_TEXT_LENGTH, EditRequest
 from twin_actors.runtime import Runtime
 
 
@@ -164,6 +170,61 @@ async def test_nothing_is_kept_of_properties_that_only_the_device_writes(world: 
     shard = runtime.shard(0)
     assert shard is not None
     assert shard.twins[ONE].maintenance.contested == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [
+        (np.float64, 60.0),
+        (np.float32, "60.0"),
+        (lambda _: 10**30, "1" + 30 * "0"),
+        (lambda value: {"x": value}, "{'x': 60.0}"),
+        (lambda value: [value], "[60.0]"),
+        (lambda _: datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01 00:00:00+00:00"),
+        (lambda _: "\ud800", "?"),
+    ],
+)
+async def test_whatever_a_type_shows_of_a_property_that_was_set_a_restore_can_read(
+    world: World, make: Callable[[float], object], kept: object
+) -> None:
+    """Numbers of numpy, maps, times: a record that nobody can read would end the partition."""
+
+    def properties(state: kettle.State) -> Any:
+        now = state.temperature or 0.0
+        return {"temperature": now, "note": now if now < 50.0 else make(now)}
+
+    runtime = world.runtime({"kettle": msgspec.structs.replace(kettle.TYPE, properties=properties)})
+    await hear(world, runtime, reading(ONE, 0, temperature=20.0))
+    await hear(world, runtime, asked(ONE, edit("e", 1, changes={"note": "by hand"})), at=1)
+    await hear(world, runtime, reading(ONE, 2, temperature=60.0), at=2)
+    shard = runtime.shard(0)
+    assert shard is not None
+    assert shard.letters == {}
+    sensor = shard.twins[ONE].maintenance.contested["note"].writes[Source.SENSOR]
+    assert sensor.value == kept
+    assert same(await world.restored(0), shard)
+    await hear(world, runtime, asked(ONE, edit("f", 3, changes={"note": None})), at=3)
+    assert (await told(world, "note")).beside[0].value == kept
+    assert same(await world.restored(0), shard)
+
+
+async def test_what_is_set_on_one_twin_is_bounded(world: World, runtime: Runtime) -> None:
+    """It is written with each reading; what is too much is refused, and what is taken away makes room."""
+    await hear(world, runtime, reading(ONE, 0, temperature=20.0))
+    long = "\N{SNOWFLAKE}" * MAX_TEXT_LENGTH
+    for number in range(MAX_EDITS):
+        await hear(world, runtime, asked(ONE, edit(f"e{number}", 1, changes={f"p{number}": long})), at=1)
+    shard = runtime.shard(0)
+    assert shard is not None
+    room = MAX_EDIT_BYTES // len(long.encode())
+    assert len(shard.twins[ONE].maintenance.contested) == room
+    assert size_of(shard.twins[ONE]) < MAX_EDIT_BYTES + 10_000
+    found = await operations(world)
+    assert [found[f"e{number}"].status for number in (room - 1, room)] == ["persisted", "refused"]
+    assert "take some away" in found[f"e{room}"].detail
+    await hear(world, runtime, asked(ONE, edit("away", 2, changes={"p0": None})), at=2)
+    await hear(world, runtime, asked(ONE, edit("again", 3, changes={"last": long})), at=3)
+    assert shown(world, "last") == long
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ import msgspec
 from twin_actors.documents import Collection, Document, PropertyValue, WorkOrder
 from twin_actors.errors import TwinfoldError, Unavailable
 
+ANY_VERSION = 2**53
+"""Above every state version."""
+
 
 class Throttled(Unavailable):
     """The service asks for patience.
@@ -66,9 +69,9 @@ class GraphTwin(msgspec.Struct, frozen=True):
 
     @property
     def state_version(self) -> int:
-        """The version shown, -1 where none was ever shown."""
+        """The version shown, -1 where none was ever shown, or what no twin ever reaches."""
         shown = self.properties.get("stateVersion", -1)
-        return int(shown) if isinstance(shown, int | float) else -1
+        return int(shown) if isinstance(shown, int | float) and -1 <= shown < ANY_VERSION else -1
 
 
 class Graph(Protocol):
@@ -117,8 +120,10 @@ class Graph(Protocol):
         Stale, Absent, Refused, Unavailable
         """
 
-    async def remove(self, twin_id: str, state_version: int) -> None:
-        """Delete a twin with its relationships, unless it shows a later version; that there is none is no error.
+    async def remove(self, twin_id: str, state_version: int, model: str = "") -> None:
+        """Delete a twin with its relationships, unless it shows a later version, or has another model than is named.
+
+        That there is none is no error.
 
         Raises
         ------

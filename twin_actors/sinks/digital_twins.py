@@ -73,11 +73,11 @@ class DigitalTwinsGraph:
             )
         return str(answer)
 
-    async def remove(self, twin_id: str, state_version: int) -> None:
-        """Delete a twin with its relationships, unless it shows a later version."""
+    async def remove(self, twin_id: str, state_version: int, model: str = "") -> None:
+        """Delete a twin with its relationships, unless it shows a later version, or has another model than is named."""
         try:
             found = await self.read(twin_id)
-            if found.state_version > state_version:
+            if found.state_version > state_version or model not in {"", found.model}:
                 return
             async with _translated(twin_id):
                 await self._remove_relationships(twin_id)

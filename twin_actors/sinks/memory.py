@@ -50,9 +50,10 @@ class MemoryGraph:
         self.twins[twin_id] = msgspec.structs.replace(twin, etag=self._next_etag(), properties=kept)
         return self.twins[twin_id].etag
 
-    async def remove(self, twin_id: str, state_version: int) -> None:
-        """Delete a twin, unless it shows a later version."""
-        if twin_id in self.twins and self.twins[twin_id].state_version <= state_version:
+    async def remove(self, twin_id: str, state_version: int, model: str = "") -> None:
+        """Delete a twin, unless it shows a later version, or has another model than is named."""
+        found = self.twins.get(twin_id)
+        if found is not None and found.state_version <= state_version and model in {"", found.model}:
             del self.twins[twin_id]
 
     async def close(self) -> None:

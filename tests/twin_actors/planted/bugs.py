@@ -55,7 +55,7 @@ BUGS = (
     ),
     Bug(
         "an unanswered append counts as done",
-        (Change(OWNERSHIP, "                is_unknown = True\n", "                return\n"),),
+        (Change(OWNERSHIP, "                is_unknown = self.is_in_doubt = True\n", "                return\n"),),
         "tests/twin_actors/test_ownership.py::test_storage_that_never_answers_ends_the_ownership",
     ),
     Bug(
