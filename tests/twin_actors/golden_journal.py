@@ -12,23 +12,58 @@ from typing import Any
 
 import msgspec
 
-from tests.twin_actors.kettle import ONE, TYPES, asked, command, hear, kettles, reading, tick
+from tests.twin_actors import kettle, loom
+from tests.twin_actors.kettle import ONE, State, asked, command, hear, kettles, reading, tick
+from tests.twin_actors.world import World
 from twin_actors.documents import Source
-from twin_actors.messages import KIND, LETTER, Event, Kind
+from twin_actors.messages import KIND, LETTER, Event, Kind, Reading, TimerDue, Told
 from twin_actors.ownership import Limits
-from twin_actors.requests import EditRequest
+from twin_actors.requests import Deletion, EditRequest
+from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
 from twin_actors.snapshot import manifest_path, restore
+from twin_actors.sweep import COLD_AFTER_SECONDS
+from twin_actors.twin import SetTimer, Tell, Turn, TwinType
 
 GOLDEN = Path(__file__).parent / "golden" / "journal"
 LIMITS = Limits(segment_records=6, snapshot_bytes=2_000)
+
+
+def receive(state: State, message: Reading | Told | TimerDue) -> Turn[State]:
+    """A kettle that sets timers where there is scale, and tells a neighbour when it boils."""
+    if not isinstance(message, Reading):
+        return Turn(state)
+    turn = kettle.receive(state, message)
+    outputs: list[SetTimer | Tell] = []
+    if "scale" in message.values:
+        outputs += [SetTimer("descale", message.time + 30.0), SetTimer("replace", message.time + 1e6)]
+    if message.values["temperature"] > 90.0:
+        outputs.append(Tell("kettle-2", "boils", message.values["temperature"]))
+    return Turn(turn.state, tuple(outputs))
+
+
+KETTLE: TwinType[State] = msgspec.structs.replace(
+    kettle.TYPE, receive=receive, hears=frozenset({Reading, Told, TimerDue})
+)
+TYPES: dict[str, TwinType[Any]] = {"kettle": KETTLE, **loom.TYPES}
 
 
 def shown(shard: Shard) -> Any:
     """Return what a shard of any format must say, in words that stay."""
     watermark = shard.watermark
     assert watermark is not None
+    later = {
+        "timers": {twin.twin_id: twin.timers for twin in shard.twins.values() if twin.timers},
+        "cold": sorted(shard.cold),
+        "floor": shard.floor,
+        "signalEpochs": {
+            twin.twin_id: [twin.signal_epoch.number, twin.signal_epoch.since, twin.signal_epoch.rows]
+            for twin in shard.twins.values()
+            if twin.signal_epoch is not None
+        },
+    }
     return {
+        **{name: said for name, said in later.items() if said},  # which format 1 knew nothing of
         "epoch": shard.epoch,
         "watermark": [watermark.sequence_number, watermark.enqueued_time, watermark.hub],
         "twins": {
@@ -78,6 +113,7 @@ async def write(folder: Path) -> None:
     await hear(world, runtime, reading("kettle-2", 42.0, temperature=20.0), late, at=60.0)
     world.put(1, tick())
     await hear(world, runtime, at=61.0)
+    await _play_later_kinds(world, runtime)
     for partition in world.partitions:
         shard, _, _ = await restore(world.journal, partition)
         text = json.dumps(shown(shard), indent=2, sort_keys=True)
@@ -89,6 +125,20 @@ async def write(folder: Path) -> None:
             save(folder / path, stored.data)
         for path in await world.journal.names(f"segments/{partition}/"):
             save(folder / path, await world.journal.read_segment(path, 0))
+
+
+async def _play_later_kinds(world: World, runtime: Runtime) -> None:
+    """What format 2 brought: frames, quiet twins, deletion; tells and timers are in what was played before."""
+    await hear(
+        world, runtime, reading("kettle-4", 62.0, temperature=20.0), loom.tension([[1.5] * 6, [2.5] * 6], [62.0, 63.0])
+    )
+    gone = Deletion(operation_id="gone", caller="ann", requested=world.clock.now())
+    await hear(world, runtime, asked("kettle-3", gone), loom.tension([[3.5] * 6], [64.0]), at=64.0)
+    for at in (COLD_AFTER_SECONDS, 2 * COLD_AFTER_SECONDS):  # offline, then quiet
+        await hear(world, runtime, at=64.0 + at)
+        world.put(0, tick())
+        world.put(1, tick())
+        await hear(world, runtime)
 
 
 def save(file: Path, data: bytes) -> None:
