@@ -164,6 +164,8 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
             self.caution.moved()
             self.open_channels = record.open_channels
             self.renumbered += record.is_renumbered
+            if record.is_renumbered:
+                self.deletions.clear()  # what comes again brings its twin back, and then deletes it again
             self._count(record.counts)
         elif isinstance(record, Repair):
             self._apply_repair(record)

@@ -22,6 +22,7 @@ from tests.twin_actors.kettle import (
     tick,
 )
 from tests.twin_actors.test_io_faults import fold_all, whole_journal
+from tests.twin_actors.test_rebase import moved
 from tests.twin_actors.world import START, World, balance, same
 from twin_actors.commit import Commit, Deleted
 from twin_actors.documents import Collection, Edit
@@ -134,6 +135,19 @@ async def test_a_deletion_that_comes_twice_is_one() -> None:
     assert balance(shard) == len(world.events(0))
     await hear(world, runtime, deletion(operation_id="d-2"), at=13.0)
     assert ONE not in shard_of(runtime).twins
+
+
+async def test_events_that_are_folded_again_end_with_its_deletion_again() -> None:
+    """An operator goes back in the mailbox: the device brings the twin back, and what deleted it is no repeat."""
+    world, runtime = await grown()
+    await hear(world, runtime, deletion(), at=11.0)
+    await moved(world, 0, "earliest")
+    runtime = world.runtime(TYPES, limits=LIMITS)
+    await runtime.deliver(0, world.events(0))
+    shard = shard_of(runtime)
+    assert list(shard.twins) == ["kettle-2"]
+    assert shard.totals["deleted"] == 2
+    assert same(await world.restored(0), shard)
 
 
 async def test_deleting_nobody_is_done() -> None:
