@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,7 +11,6 @@ from tests.twin_actors.simulator.twins import Heard
 from tests.twin_actors.world import same
 from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, StrikeLetter
 from twin_actors.documents import Collection, Document, WorkOrder
-from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
@@ -18,6 +18,9 @@ from twin_actors.outputs import PlaceOrder, PutDocument, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.sinks import DeviceCommand, GraphTwin
 from twin_actors.snapshot import decode_snapshot, restore
+
+if TYPE_CHECKING:
+    from tests.twin_actors.simulator.services import Hub
 
 
 class Books:
@@ -47,7 +50,7 @@ class Books:
         self._orders: set[str] = set()
         self._snapshots: dict[int, tuple[int, int]] = {}
 
-    def open(self, hub: MemoryMailbox) -> None:
+    def open(self, hub: "Hub") -> None:
         """Begin the ledgers."""
         self.ledgers = [
             Ledger(partition, hub, self._limits, self.counts, self.arrived)

@@ -74,6 +74,8 @@ class Settlement:
         hub, books = self._simulation.services.hub, self._simulation.books
         for partition in self._partitions:
             ledger = books.ledgers[partition]
+            if ledger.is_elsewhere:
+                return f"nobody has rebased partition {partition}"
             if ledger.watermark != len(hub.partitions[partition]) - 1:
                 return f"partition {partition} is folded to {ledger.watermark} of {len(hub.partitions[partition])}"
             if ledger.shard.outbox:
@@ -96,7 +98,7 @@ class Settlement:
         if shard is not None and is_known:  # else nobody has asked since, or an answer is on its way
             ledger.check_memory(shard)
         promise(
-            balance(ledger.shard) == ledger.watermark + 1 - (ledger.first or 0),
+            balance(ledger.shard) == ledger.before + ledger.watermark + 1 - (ledger.first or 0),
             f"partition {partition}: {balance(ledger.shard)} events are accounted for",
         )
         kept, opened = set(simulation.books.kept_letters(partition)), set(ledger.shard.letters)
@@ -129,8 +131,9 @@ class Settlement:
             if isinstance(entry, SendForward):
                 sent[entry.destination] = entry.channel_number
         for destination, number in sent.items():
-            received = self._simulation.books.ledgers[destination].shard.received_channels.get(ledger.shard.partition)
-            lost = self._simulation.books.ledgers[destination].shard.totals.get("lost")
+            there = self._simulation.books.ledgers[destination].shard
+            received = there.received_channels.get(ledger.shard.partition)
+            lost = there.totals.get("lost") or self._simulation.services.hub.past
             promise(received == number or lost, f"channel to {destination}: {number} sent, {received} applied")
 
     async def _check_operations(self) -> None:
@@ -151,7 +154,7 @@ class Settlement:
         ledger = self._simulation.books.home(twin_id)
         if any(f'"{operation_id}"'.encode() in event.body for event in ledger.reference.letters.values()):
             return True
-        return bool(ledger.first or ledger.shard.totals.get("lost"))
+        return bool(self._simulation.services.hub.past or ledger.first or ledger.shard.totals.get("lost"))
 
     def _is_command(self, twin_id: str, operation_id: str, status: str) -> bool:
         """Whether more must come of an operation than that it is persisted."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.twin_actors.faults import Killed
 from tests.twin_actors.simulator.network import Process
 from tests.twin_actors.simulator.twins import TYPES
-from twin_actors.errors import Fenced, Unavailable
+from twin_actors.errors import Fenced, PartitionStopped, Unavailable
 from twin_actors.messages import Event
 from twin_actors.runtime import Runtime
 
@@ -51,6 +51,12 @@ class Worker(Process):
             if self._random.random() < 0.5 and partition in self.invocations:
                 self.invocations[partition].cancel()
 
+    def drop(self) -> None:
+        """Stop taking any events, and doing anything with those taken: their hub is gone."""
+        self.listening.clear()
+        for task in list(self.tasks):
+            task.cancel()
+
     async def _listen(self, partition: int) -> None:
         cursor = self._host.checkpoints[partition]
         while True:
@@ -77,6 +83,8 @@ class Worker(Process):
                 return end
             await asyncio.sleep(self._random.uniform(0.5, 2.5))
             await self.awake()
+            if isinstance(_error(invocation), PartitionStopped):
+                return self._host.checkpoints[partition]
             at = 1.0 if self._simulation.weather.is_fair else self._random.random()
             if at < self._host.gives_up:
                 self._host.counts["batches the trigger gave up"] += 1
@@ -98,11 +106,16 @@ class Worker(Process):
             self._simulation.books.counts["processes killed by a message"] += not self.is_dead
             self.kill()
             raise Killed
-        if not isinstance(error, Fenced | Unavailable):
+        is_stopped = isinstance(error, PartitionStopped) and bool(self._simulation.services.hub.past)
+        if not (isinstance(error, Fenced | Unavailable) or is_stopped):
             raise self._simulation.broken(f"delivery to {partition} by {name} ends with {error!r}") from error
         self._simulation.note(name, f"delivery to {partition}: {type(error).__name__}")
-        self._host.counts["fenced" if isinstance(error, Fenced) else "unavailable"] += 1
+        self._host.counts[type(error).__name__.lower()] += 1
         return False
+
+
+def _error(invocation: "asyncio.Task[Watermark]") -> BaseException | None:
+    return None if invocation.cancelled() else invocation.exception()
 
 
 class Host:

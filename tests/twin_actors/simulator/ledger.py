@@ -16,13 +16,13 @@ from twin_actors.commit import (
     Intent,
     KeepLetter,
     OutboxEntry,
+    Rebase,
     Record,
     Seal,
     StrikeLetter,
     Twin,
     decode,
 )
-from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.messages import KIND, TWIN, Kind
 from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
 from twin_actors.ownership import Limits
@@ -31,6 +31,7 @@ from twin_actors.shard import Shard
 from twin_actors.snapshot import segment_path
 
 if TYPE_CHECKING:
+    from tests.twin_actors.simulator.services import Hub
     from twin_actors.documents import Collection
 
 CHECKED = (
@@ -70,13 +71,15 @@ class Ledger:
     versions : dict
         (twin id, state version) → the twin as committed.
     first : int or None
-        The first event ever folded.
+        The first event ever folded, of the hub that is folded now.
+    before : int
+        How many events of earlier hubs were folded.
     """
 
     def __init__(
         self,
         partition: int,
-        hub: MemoryMailbox,
+        hub: "Hub",
         limits: Limits,
         counts: Counter[str],
         arrived: Callable[[int, OutboxEntry], bool],
@@ -85,6 +88,7 @@ class Ledger:
         self.reference = Reference(partition, len(hub.partitions))
         self.owner = ""
         self.first: int | None = None
+        self.before = 0
         self.outputs: dict[int, OutboxEntry] = {}
         self.effects: dict[tuple[object, ...], object] = {}
         self.newest: dict[tuple[Collection, str, str], int] = {}
@@ -107,8 +111,9 @@ class Ledger:
         """Take bytes that have just become part of a segment."""
         promise(path == self._segment, f"a record follows the seal: in {path}, while {self._segment} is open")
         for record, _, checksum in decode(data, self._checksum, path):
-            self._records += 1
             self._take(record)
+            # What operators do is written to the segment that is open, however many records it has.
+            self._records += not (isinstance(record, Seal) or self.owner.startswith("operator"))
             self._checksum = checksum
         promise(self._records <= self._limits.segment_records + 1, f"{path} has {self._records} records")
 
@@ -126,13 +131,34 @@ class Ledger:
             whose = record.append_id.rpartition("-")[0]
             promise(whose == self.owner, f"{whose} writes while {self.owner} owns partition {self.shard.partition}")
         if isinstance(record, Intent):
-            subject = f"{self.shard.partition}-{record.subject}"
+            subject = record.subject
+            subject = self.reference.letter_id(subject) if isinstance(subject, int) else subject
             self._tried[subject] = self._tried.get(subject, 0) + 1
         if isinstance(record, Seal):
             self._segment, self._records = record.next_segment, 0
         if isinstance(record, Commit):
             self._check_commit(record)
+        elif isinstance(record, Rebase):
+            self._rebase(record)
         self.shard.apply(record)
+
+    def _rebase(self, rebase: Rebase) -> None:
+        """Go on in another hub."""
+        hub, partition, first = self._hub, self.shard.partition, rebase.watermark.sequence_number + 1
+        promise(self.is_elsewhere, f"partition {partition} is rebased, and nothing has happened to its hub")
+        promise(rebase.watermark.hub == hub.identity, f"partition {partition} is rebased to {rebase.watermark}")
+        promise(first <= hub.expired[partition], f"partition {partition} goes on at {first}, earlier ones are there")
+        promise(rebase.is_renumbered, f"{rebase} takes the events of another hub for those of the last one")
+        promise(rebase.counts.get("lost", 0) == first, f"{rebase} loses {first} events")
+        self.before += self.watermark + 1 - (self.first or 0)
+        self.first = 0
+        self._tried.clear()
+        self.reference.rebase()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the partition was folded from a hub that is no more."""
+        return self.shard.watermark is not None and self.shard.watermark.hub != self._hub.identity
 
     def _check_commit(self, commit: Commit) -> None:
         expected = self._expected(commit)
@@ -151,11 +177,14 @@ class Ledger:
         """Return what the events between two watermarks mean."""
         partition, accounted = self.shard.partition, balance(Shard(partition=0, totals=commit.counts))
         assert commit.watermark is not None
-        last = commit.watermark.sequence_number
+        last, hub = commit.watermark.sequence_number, commit.watermark.hub
+        there, expired = self._hub.of(hub, partition)
+        if self.shard.watermark is not None:
+            promise(hub == self.shard.watermark.hub, f"a record goes on in {hub}, after {self.shard.watermark}")
         if self.first is None:
             self.first = last + 1 - accounted
             promise(
-                0 <= self.first <= self._hub.expired[partition],
+                0 <= self.first <= expired,
                 f"partition {partition} begins at event {self.first}, though earlier ones are there",
             )
             before = self.first - 1
@@ -166,10 +195,10 @@ class Ledger:
             f"partition {partition}: the watermark goes from {before} to {last}, {accounted} events are accounted for",
         )
         if commit.counts.get("lost"):
-            promise(self._hub.expired[partition] > last, f"event {last} is counted lost, though it could be read")
+            promise(expired > last, f"event {last} is counted lost, though it could be read")
             self.reference.unsure = dict.fromkeys(range(len(self._hub.partitions)))
             return self.reference.interpret([], frozenset(), frozenset())
-        events = self._hub.partitions[partition][before + 1 : last + 1]
+        events = there[before + 1 : last + 1]
         condemned = frozenset(letter_id for letter_id, reason in commit.letters if reason == "kills_process")
         return self.reference.interpret(events, frozenset(twin.twin_id for twin in commit.twins), condemned)
 

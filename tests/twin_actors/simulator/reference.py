@@ -86,6 +86,7 @@ class Reference:
         self.open: dict[str, None] = {}
         self.unsure: dict[int, None] = {}
         self.tick_time = 0.0
+        self._renumbered = 0
         self._partition = partition
         self._partition_count = partition_count
         self._vouched: frozenset[str] = frozenset()
@@ -114,6 +115,15 @@ class Reference:
             self.open[letter_id] = None
         self.letters |= self._now.letters
         return self._now
+
+    def rebase(self) -> None:
+        """Go on in a hub whose events are numbered anew; what was on its way in the old one is gone."""
+        self.unsure = dict.fromkeys(range(self._partition_count))
+        self._renumbered += 1
+
+    def letter_id(self, at: int) -> str:
+        """Return the id that the dead letter of an event has."""
+        return f"{self._partition}-{at + self._renumbered * 10**15}"
 
     def _take(self, event: Event, replayable: Mapping[str, None]) -> None:
         at = event.sequence_number
@@ -180,7 +190,7 @@ class Reference:
         elif home != self._partition:
             self._now.forwards.append((home, event))
             self._now.counts["forwarded"] += 1
-        elif f"{self._partition}-{at}" in self._condemned:
+        elif self.letter_id(at) in self._condemned:
             self._refuse(event, at)
         elif event.device_id is None and event.properties.get("twinfold-kind") == "request":
             self._request(twin_id, event, at)
@@ -314,7 +324,7 @@ class Reference:
         return self.twins.get(twin_id)
 
     def _refuse(self, event: Event, at: int) -> None:
-        self._now.letters[f"{self._partition}-{at}"] = event
+        self._now.letters[self.letter_id(at)] = event
         self._now.counts["dead_letters"] += 1
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tests.twin_actors.faults import Killed
 from tests.twin_actors.simulator.network import Process
 from tests.twin_actors.simulator.twins import KETTLE, KILLS, METER, POISON, SHOWS_NAN
 from tests.twin_actors.world import START
-from twin_actors.errors import Unavailable
+from twin_actors.errors import Fenced, Rejected, Unavailable
 from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, LETTER, TWIN, Event, Kind
+from twin_actors.rebase import find, rebase
 from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, Request, submit
 from twin_actors.sinks import GraphTwin
 
@@ -44,6 +46,7 @@ class Schedule:
         self._operations: list[tuple[str, Request]] = []
         self.accepted: dict[tuple[str, str], None] = {}
         self.devices = [self._device(number) for number in range(self._random.randint(2, 9))]
+        self._operators = 0
         self._is_deadly = self._random.random() < 0.3
         often, seldom = self._random.choice((1, 3)), self._random.choice((0, 1, 3))
         self._actions: list[tuple[Callable[[], None], float]] = [
@@ -66,6 +69,7 @@ class Schedule:
             (self._make_twin, 0.5),
             (self._unmake_twin, 0.2 * seldom),
             (self._expire, 0.3 * seldom),
+            (self._recreate, self._random.choice((0.0, 0.0, 0.0, 0.5, 1.0))),
             (self._junk, often),
         ]
         self._weights = [weight for _, weight in self._actions]
@@ -111,7 +115,7 @@ class Schedule:
         random = self._random
         path = ""
         for _ in range(random.choice((1, 1, 2, 3, 5))):
-            step = random.choices("01234567899", (6, 6, 6, 6, 6, 6, 0.5, 1, 8, 1, 1))[0]
+            step = random.choices("0123456789", (5, 5, 5, 5, 5, 5, 1, 3, 9, 2))[0]
             path += step + (str(random.randrange(9)) if step >= "6" else "")
         is_last = self._is_deadly and random.random() < 0.05 and not self._simulation.weather.is_fair
         return path + "79" * is_last
@@ -333,6 +337,54 @@ class Schedule:
         if to > hub.expired[partition]:
             self._simulation.books.counts["expiries"] += 1
             hub.expire(partition, to)
+
+    def _recreate(self) -> None:
+        """Let the Event Hub be deleted and made anew; some time later, an operator rebases all partitions."""
+        simulation = self._simulation
+        ledgers = simulation.books.ledgers
+        if any(ledger.is_elsewhere for ledger in ledgers):
+            return
+        simulation.books.counts["hubs made anew"] += 1
+        simulation.note("world", "the hub is made anew")
+        simulation.services.hub.recreate()
+        # A worker that runs on, and has committed nothing, cannot tell.
+        is_new_app = self._random.random() < 0.5 or any(ledger.watermark < 0 for ledger in ledgers)
+        for worker in simulation.host.alive():
+            worker.drop()
+            if is_new_app:
+                worker.kill()
+        if not is_new_app:  # else the trigger's checkpoints stay those of the old hub
+            simulation.host.checkpoints[:] = [0] * simulation.partition_count
+        self._balance()
+        simulation.start(Process(simulation, "operators"), self._rebase_all())
+
+    async def _rebase_all(self) -> None:
+        await asyncio.sleep(self._random.choice((1.0, 20.0, 120.0)))
+        for partition in range(self._simulation.partition_count):
+            while not await self._rebase(partition):
+                await asyncio.sleep(2.0)
+        host = self._simulation.host
+        for partition, events in enumerate(self._simulation.services.hub.partitions):
+            if host.checkpoints[partition] > len(events):
+                host.checkpoints[partition] = 0
+                for worker in host.owners(partition):
+                    worker.leave(partition)
+        self._balance()
+
+    async def _rebase(self, partition: int) -> bool:
+        """Do what the command does; return whether it is known to be done."""
+        self._operators += 1
+        operator = Process(self._simulation, f"operator{self._operators}")
+        ports = operator.ports()
+        try:
+            to = await find(ports.journal, ports.reader, operator.clock, partition, None)
+            await rebase(ports.journal, operator.clock, partition, to, "ada", "", f"{operator.name}.1")
+        except Rejected:  # there is nothing to rebase, or not any more
+            return True
+        except (Unavailable, Fenced, Killed):
+            return False
+        self._simulation.books.counts["rebases"] += 1
+        return True
 
 
 def _event(body: bytes, device_id: str | None, properties: dict[str, str] | None = None) -> Event:

@@ -42,11 +42,20 @@ class Storage(MemoryJournal):
 
 
 class Hub(MemoryMailbox):
-    """The Event Hub; the hub's clock is right."""
+    """The Event Hub; the hub's clock is right.
+
+    Attributes
+    ----------
+    chunk : int
+        The most that one read returns.
+    past : dict
+        Identity of a hub that was deleted → the events and the first one that it had of each partition.
+    """
 
     def __init__(self, partition_count: int, books: Books) -> None:
         super().__init__(partition_count)
         self.chunk = 500
+        self.past: dict[str, tuple[list[list[Event]], list[int]]] = {}
         self._books = books
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -60,6 +69,23 @@ class Hub(MemoryMailbox):
             if not one.done():
                 one.set_result(None)
         return event
+
+    @property
+    def identity(self) -> str:
+        """Which hub it is."""
+        return self._hub
+
+    def recreate(self) -> None:
+        """Delete the hub and make it anew: other events, from number 0."""
+        self.past[self._hub] = (self.partitions, self.expired)
+        self._hub = f"hub-{len(self.past)}"
+        self.partitions = [[] for _ in self.partitions]
+        self.expired = [0] * len(self.partitions)
+
+    def of(self, hub: str, partition: int) -> tuple[list[Event], int]:
+        """Return the events of a partition, and the first one that is there, in this hub or an earlier one."""
+        partitions, expired = self.past.get(hub, (self.partitions, self.expired))
+        return partitions[partition], expired[partition]
 
     async def more(self, partition: int, cursor: int) -> None:
         """Wait until a partition has an event at `cursor`."""
