@@ -12,7 +12,7 @@ from tests.end_to_end.tokens import TestCredential
 from tests.twin_actors.sink_contract import PROMISES, Promise
 from tests.twin_actors.world import PROBE, START
 from twin_actors.errors import Unanswered, Unavailable
-from twin_actors.sinks import Absent, Refused, Stale, Throttled
+from twin_actors.sinks import Absent, GraphTwin, Refused, Stale, Throttled
 from twin_actors.sinks.digital_twins import DigitalTwinsGraph
 from twin_actors.sinks.memory import MemoryGraph
 
@@ -153,3 +153,9 @@ async def test_nothing_there_is_unanswered() -> None:
     with pytest.raises(Unanswered):
         await graph.read("probe-1")
     await graph.close()
+
+
+@pytest.mark.parametrize(("said", "shown"), [(7, 7), (7.0, 7), (1e300, -1), (float("nan"), -1), (-9, -1), ("7", -1)])
+def test_a_version_that_no_twin_reaches_was_never_shown(said: float | str, shown: int) -> None:
+    """Whoever wrote it into the graph: a twin that is met goes on above what the graph shows."""
+    assert GraphTwin(model="", properties={"stateVersion": said}, etag="").state_version == shown
