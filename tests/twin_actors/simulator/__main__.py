@@ -19,6 +19,7 @@ STEPS = 200
 RARE = (
     *("kills", "pauses", "cancellations", "overlaps", "expiries", "lost", "healed", "seals", "snapshots", "takeovers"),
     *("tells", "told", "timers", "timers_failed", "dead letters: too_many_hops"),
+    *("twins cooled", "twins warmed", "deleted", "twins that came back"),
     *("hubs made anew", "partitionstopped", "rebases", "forwards_lost"),
 )
 

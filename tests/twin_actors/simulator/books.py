@@ -14,7 +14,7 @@ from twin_actors.documents import Collection, Document, WorkOrder
 from twin_actors.identity import home_partition
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import KIND, Forward, Kind
-from twin_actors.outputs import PlaceOrder, PutDocument, SendForward
+from twin_actors.outputs import PlaceOrder, PutDocument, RemoveTwin, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.sinks import DeviceCommand, GraphTwin
 from twin_actors.snapshot import decode_snapshot, restore
@@ -48,6 +48,7 @@ class Books:
         self._documents: dict[tuple[Collection, str, str], int] = {}
         self.struck: set[str] = set()
         self._orders: set[str] = set()
+        self._removed: set[tuple[str, int]] = set()
         self._snapshots: dict[int, tuple[int, int]] = {}
 
     def open(self, hub: "Hub") -> None:
@@ -162,7 +163,15 @@ class Books:
         has = (shown.properties.get("heard"), shown.properties.get("chain"), shown.properties.get("readingCount"))
         promise(has == (state.count, state.chain, state.count), f"the graph shows {has} of {twin_id}, not {state}")
 
-    def arrived(self, partition: int, entry: OutboxEntry) -> bool:
+    def removed(self, twin_id: str, state_version: int) -> None:
+        """Take a removal from the graph."""
+        promise(
+            ("remove", twin_id, state_version) in self.home(twin_id).effects,
+            f"{twin_id} is taken out of the graph up to version {state_version}, and no record says so",
+        )
+        self._removed.add((twin_id, state_version))
+
+    def arrived(self, partition: int, entry: OutboxEntry) -> bool:  # noqa: PLR0911  one case for each kind
         """Whether the receiver of an output has it, or has something newer in its place."""
         match entry:
             case SendForward():
@@ -178,6 +187,8 @@ class Books:
                 return self._documents.get(key, 0) >= entry.number or self.ledgers[partition].newest[key] > entry.number
             case PlaceOrder():
                 return entry.order.idempotency_key in self._orders or entry.order.idempotency_key in self.excused
+            case RemoveTwin():
+                return (entry.twin_id, entry.state_version) in self._removed
         return True
 
     def kept_letters(self, partition: int) -> list[str]:

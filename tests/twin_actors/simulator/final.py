@@ -107,6 +107,7 @@ class Settlement:
         promise(left <= simulation.books.struck, f"partition {partition}: the bodies of {left} are kept for nothing")
         simulation.books.counts["bodies left behind"] += len(left)
         self._check_graph(ledger)
+        await self._check_gone(ledger)
         self._check_channels(ledger)
         for collection, twin_id, document_id in ledger.newest:
             shown = await simulation.services.documents.get(collection, twin_id, document_id)
@@ -123,6 +124,17 @@ class Settlement:
                     shown.state_version == twin.state_version,
                     f"the graph shows {twin_id} at {shown.state_version}, it is at {twin.state_version}",
                 )
+
+    async def _check_gone(self, ledger: Ledger) -> None:
+        """Check that nothing is left of deleted twins that did not come back."""
+        services, shard = self._simulation.services, ledger.shard
+        for twin_id in sorted(ledger.gone.keys() - shard.twins.keys()):
+            promise(twin_id not in services.graph.twins, f"{twin_id} was deleted, and is in the graph")
+            kept = (shard.recent_keys, shard.shown, shard.statistics, shard.leaving, shard.caution.left_out)
+            promise(not any(twin_id in one for one in kept), f"{twin_id} was deleted, and something of it is kept")
+            page = await services.documents.list(Collection.ALERTS, twin_id=twin_id, limit=100_000)
+            cleared = [msgspec.json.decode(one.body, type=Alert).cleared for one in page.documents]
+            promise(all(cleared), f"{twin_id} was deleted, and apps see alerts of it")
 
     def _check_channels(self, ledger: Ledger) -> None:
         """Check that what was forwarded was applied where it went."""

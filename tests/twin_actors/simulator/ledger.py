@@ -24,7 +24,7 @@ from twin_actors.commit import (
     decode,
 )
 from twin_actors.messages import KIND, TWIN, Kind
-from twin_actors.outputs import PlaceOrder, PutDocument, SendCommand, SendForward
+from twin_actors.outputs import PlaceOrder, PutDocument, RemoveTwin, SendCommand, SendForward
 from twin_actors.ownership import Limits
 from twin_actors.requests import AUTOMATIC
 from twin_actors.shard import Shard
@@ -38,9 +38,13 @@ CHECKED = (
     *("messages", "readings", "resent", "dead_letters", "forwarded", "forwards_repeated", "ticks", "replayed"),
     "forwards_lost",
     *("replays_ignored", "requests", "requests_repeated"),
-    *("told", "tells", "timers", "timers_failed"),
+    *("told", "tells", "timers", "timers_failed", "deleted"),
 )
 """What the reference counts as well."""
+
+
+COLD_AFTER = 900.0
+"""Seconds of silence after which a twin may be put away as bytes."""
 
 
 class Broken(AssertionError):
@@ -70,6 +74,8 @@ class Ledger:
         (collection, twin id, document id) → the newest version committed.
     versions : dict
         (twin id, state version) → the twin as committed.
+    gone : dict
+        Twin id → the version at which it was last deleted.
     first : int or None
         The first event ever folded, of the hub that is folded now.
     before : int
@@ -87,6 +93,7 @@ class Ledger:
         self.shard = Shard(partition=partition)
         self.reference = Reference(partition, len(hub.partitions))
         self.owner = ""
+        self.gone: dict[str, int] = {}
         self.first: int | None = None
         self.before = 0
         self.outputs: dict[int, OutboxEntry] = {}
@@ -166,6 +173,8 @@ class Ledger:
             self.reference.ring({twin.twin_id: twin.timers for twin in commit.twins})
         self._check_content(commit, expected)
         self._check_twins(commit, expected)
+        self._check_cooled(commit)
+        self._check_deleted(commit, expected)
         self._check_outputs(commit, expected)
         self._check_delivered(commit)
         for name in ("healed", "lost", "sweeps_failed"):
@@ -200,7 +209,8 @@ class Ledger:
             return self.reference.interpret([], frozenset(), frozenset())
         events = there[before + 1 : last + 1]
         condemned = frozenset(letter_id for letter_id, reason in commit.letters if reason == "kills_process")
-        return self.reference.interpret(events, frozenset(twin.twin_id for twin in commit.twins), condemned)
+        vouched = frozenset(twin.twin_id for twin in [*commit.twins, *commit.deleted])
+        return self.reference.interpret(events, vouched, condemned)
 
     def _check_content(self, commit: Commit, expected: Expected) -> None:
         accepted = commit.accepted
@@ -238,6 +248,10 @@ class Ledger:
                     twin.state_version == before.state_version + 1,
                     f"{twin_id} goes from version {before.state_version} to {twin.state_version}",
                 )
+                self._counts["twins warmed"] += twin_id in self.shard.cold
+            elif twin_id in self.gone:
+                self._counts["twins that came back"] += 1
+                promise(twin.state_version > self.gone[twin_id], f"{twin_id} comes back at {twin.state_version}")
             known, state = self.reference.twins[twin_id], msgspec.msgpack.decode(twin.state, type=Heard)
             has = (state.count, state.chain, state.temperature, state.scale, twin.reading_count, twin.resent_count)
             wanted = (known.count, known.chain, known.temperature, known.scale, known.count, known.resent)
@@ -249,6 +263,24 @@ class Ledger:
             raised = [alert.alert_id for alert in twin.maintenance.alerts]
             promise(len(raised) == len(set(raised)), f"{twin_id} has one alert twice: {raised}")
             self.versions[twin_id, twin.state_version] = twin
+
+    def _check_cooled(self, commit: Commit) -> None:
+        """Check that no twin is put away of which something is expected."""
+        for twin_id in commit.cooled:
+            known = self.reference.twins[twin_id]
+            silence = self.reference.tick_time - max(known.last_seen, known.last_told)
+            promise(silence >= COLD_AFTER and not known.timers, f"{twin_id} is put away after {silence} s: {known}")
+            self._counts["twins cooled"] += twin_id not in self.shard.cold
+
+    def _check_deleted(self, commit: Commit, expected: Expected) -> None:
+        deleted = {one.twin_id: one.state_version for one in commit.deleted}
+        promise(sorted(deleted) == sorted(expected.deleted), f"the record deletes {deleted}, not {expected.deleted}")
+        removed = {entry.twin_id for entry in commit.outbox if isinstance(entry, RemoveTwin)}
+        promise(removed == deleted.keys(), f"the record deletes {deleted}, and takes {removed} out of the graph")
+        for twin_id, version in deleted.items():
+            before = self.shard.twins.get(twin_id)
+            promise(before is None or version >= before.state_version, f"{twin_id} is deleted at {version}: {before}")
+            self.gone[twin_id] = max(version, self.gone.get(twin_id, 0))
 
     def _check_outputs(self, commit: Commit, expected: Expected) -> None:
         numbers = [entry.number for entry in commit.outbox]
@@ -308,7 +340,7 @@ class Ledger:
             promise(len(keys) <= 64, f"{twin_id} remembers {len(keys)} message ids")
 
 
-def effect_of(entry: OutboxEntry) -> tuple[tuple[object, ...], object]:
+def effect_of(entry: OutboxEntry) -> tuple[tuple[object, ...], object]:  # noqa: PLR0911  one case for each kind
     """Return what identifies an output to its receiver, and what it says."""
     match entry:
         case SendForward():
@@ -323,4 +355,6 @@ def effect_of(entry: OutboxEntry) -> tuple[tuple[object, ...], object]:
             return ("command", entry.command.twin_id, entry.command.operation_id), entry.command
         case PutDocument():
             return ("document", entry.number), (entry.collection, entry.document)
+        case RemoveTwin():
+            return ("remove", entry.twin_id, entry.state_version), entry.state_version
     raise AssertionError(f"what is {entry}?")

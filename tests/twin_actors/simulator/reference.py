@@ -41,6 +41,7 @@ class Known(msgspec.Struct):
     operations: list[str] = []
     told: int = 0
     last_seen: float = 0.0
+    last_told: float = 0.0
     timers: dict[str, float] = {}
     plans: dict[str, str] = {}
 
@@ -56,6 +57,7 @@ class Expected(msgspec.Struct):
     struck: list[str] = []
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     touched: dict[str, None] = {}
+    deleted: list[str] = []
     announced: dict[str, bool] = {}
     """Strangers that were given up → whether one of their messages announced a model."""
 
@@ -86,6 +88,7 @@ class Reference:
         self.open: dict[str, None] = {}
         self.unsure: dict[int, None] = {}
         self.tick_time = 0.0
+        self._deletions: set[tuple[str, str]] = set()
         self._renumbered = 0
         self._partition = partition
         self._partition_count = partition_count
@@ -100,7 +103,7 @@ class Reference:
         ----------
         events
         vouched
-            The twins that the record changes: strangers among them were vouched for.
+            The twins that the record changes or deletes: strangers among them were vouched for.
         condemned
             The dead letters that were given up because they kill whoever folds them.
         """
@@ -204,15 +207,30 @@ class Reference:
         if not isinstance(asked, dict) or "operation_id" not in asked:
             self._refuse(event, at)
             return
-        operation, known = asked["operation_id"], self._known(twin_id)
+        operation = asked["operation_id"]
+        if (twin_id, operation) in self._deletions:
+            self._now.counts["requests_repeated"] += 1
+            return
+        known = self._known(twin_id)
         if known is None:
             self._now.counts["requests"] += 1  # it is told that there is no such twin
+        elif asked["type"] == "delete":
+            self._delete(twin_id, operation)
         elif operation in known.operations:
             self._now.counts["requests_repeated"] += 1
         else:
             self._now.counts["requests"] += 1
             self._now.touched[twin_id] = None
             known.operations = [*known.operations, operation][-OPERATIONS_KEPT:]
+
+    def _delete(self, twin_id: str, operation: str) -> None:
+        """Forget a twin; who comes under its name is another."""
+        del self.twins[twin_id]
+        self._deletions.add((twin_id, operation))
+        self._now.touched.pop(twin_id, None)
+        self._now.deleted.append(twin_id)
+        self._now.counts["requests"] += 1
+        self._now.counts["deleted"] += 1
 
     def _told(self, twin_id: str, event: Event, at: int) -> None:
         said = _json(event.body)
@@ -224,6 +242,7 @@ class Reference:
             self._refuse(event, at)
             return
         known.told += 1
+        known.last_told = max(known.last_told, event.enqueued_time)
         known.chain = link(known.chain, zlib.crc32(f"{said['sender']} tells {path}".encode()))
         self._follow(twin_id, known, path, said["time"], said["allowance"], f"{self._partition}-{at}")
         self._now.accepted.append((twin_id, at, event.body))

@@ -14,7 +14,7 @@ from twin_actors.errors import Fenced, Rejected, Unavailable
 from twin_actors.identity import home_partition
 from twin_actors.messages import KIND, LETTER, TWIN, Event, Kind
 from twin_actors.rebase import find, rebase
-from twin_actors.requests import Acknowledgement, CommandRequest, EditRequest, Request, submit
+from twin_actors.requests import Acknowledgement, CommandRequest, Deletion, EditRequest, Request, submit
 from twin_actors.sinks import GraphTwin
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Schedule:
             action = self._random.choices(self._actions, self._weights)[0][0]
             action()
             pause = self._random.random()
-            await asyncio.sleep(pause if pause < 0.95 else self._random.choice((5.0, 30.0, 400.0)))
+            await asyncio.sleep(pause if pause < 0.95 else self._random.choice((5.0, 30.0, 400.0, 1000.0)))
 
     # Machines.
 
@@ -195,12 +195,14 @@ class Schedule:
         twin_id = device.twin_id if random.random() < 0.95 else "stranger-0"
         common: dict[str, Any] = {"operation_id": f"op-{len(self._operations)}", "caller": "ann", "requested": at}
         request: Request
-        match random.randrange(4):
-            case 0 | 1:
+        match random.randrange(-1, 8):
+            case -1:
+                request = Deletion(**common)
+            case 0 | 1 | 2 | 3:
                 name, wanted = random.choice((("cool", 40.0), ("cool", 90.0), ("ring", None), ("sing", 1)))
                 expires = at + random.choice((5.0, 60.0, 600.0))
                 request = CommandRequest(name=name, request=wanted, expires=expires, **common)
-            case 2:
+            case 4 | 5:
                 request = EditRequest(
                     changes={random.choice(("place", "colour")): random.choice(("a", None))}, **common
                 )
@@ -342,13 +344,13 @@ class Schedule:
         """Let the Event Hub be deleted and made anew; some time later, an operator rebases all partitions."""
         simulation = self._simulation
         ledgers = simulation.books.ledgers
-        if any(ledger.is_elsewhere for ledger in ledgers):
+        # A partition that never folded anything cannot tell one hub from another, nor what it never had of a channel.
+        if any(ledger.is_elsewhere or ledger.watermark < 0 for ledger in ledgers):
             return
         simulation.books.counts["hubs made anew"] += 1
         simulation.note("world", "the hub is made anew")
         simulation.services.hub.recreate()
-        # A worker that runs on, and has committed nothing, cannot tell.
-        is_new_app = self._random.random() < 0.5 or any(ledger.watermark < 0 for ledger in ledgers)
+        is_new_app = self._random.random() < 0.5
         for worker in simulation.host.alive():
             worker.drop()
             if is_new_app:

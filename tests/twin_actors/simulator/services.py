@@ -128,6 +128,11 @@ class GraphService(MemoryGraph):
         self._books.showed(twin_id, before, self.twins[twin_id])
         return new
 
+    async def remove(self, twin_id: str, state_version: int) -> None:
+        """Delete a twin."""
+        self._books.removed(twin_id, state_version)
+        await super().remove(twin_id, state_version)
+
 
 class DeviceService(MemoryDevices):
     """IoT Hub and the devices behind it, which obey an operation once and nothing older than what they obeyed."""

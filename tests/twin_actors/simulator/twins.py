@@ -157,7 +157,7 @@ _CHANNELS = (
     Channel("temperature", -50.0, 500.0, required=False),
     Channel("scale", 0.0, 1000.0, required=False),
 )
-_PATH = Channel("path", 0.0, 1e12, required=False)
+_PATH = Channel("path", 0.0, 1e15, required=False)
 
 TYPES: dict[str, TwinType[Any]] = {
     "meter": TwinType(
