@@ -221,7 +221,8 @@ def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) 
     elif missing:
         raise PartitionStopped(
             f"partition {shard.partition}: forwarded event {forward.number} of partition {forward.source} follows "
-            f"{last}: events between them are missing"
+            f"{last}: events between them are missing; to go on without them, once you know where they are: "
+            f"python -m twin_actors partition rebase {shard.partition} --from {event.sequence_number}"
         )
     mail.channels[forward.source] = forward.number
     if home_partition(address(inner), partition_count) == shard.partition:

@@ -35,6 +35,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         Events that are folded a second time, if they are the same.
     sources : list of int
         The partitions that may forward something here.
+    is_opened : bool
+        Whether the partition stays where it is, and takes the next forward of each of them whatever its number.
     """
 
     partition: int
@@ -44,11 +46,12 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     again: int
     sources: list[int]
+    is_opened: bool = False
 
     @property
     def is_nothing(self) -> bool:
         """Whether the partition is there already."""
-        return self.after == self.before
+        return self.after == self.before and not self.is_opened
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -117,7 +120,8 @@ def move(shard: Shard, to: Destination) -> Move:
     """
     before, state = shard.watermark, to.state
     is_other_hub = before is not None and before.hub != state.hub
-    if to.first is None and not is_other_hub:
+    # One that never folded anything may have been sent forwards all the same, in a hub that is no more.
+    if to.first is None and before is not None and not is_other_hub:
         raise Rejected(
             "nothing_to_rebase",
             f"partition {shard.partition} needs no rebase, it goes on in hub {state.hub}: say --from to skip events of "
@@ -127,9 +131,9 @@ def move(shard: Shard, to: Destination) -> Move:
     next_number = 0 if is_other_hub else state.first_sequence_number
     if before is not None and not is_other_hub:
         next_number = before.sequence_number + 1
-    after = Watermark(first - 1, to.time, state.hub)
+    after, is_opened = Watermark(first - 1, to.time, state.hub), False
     if before is not None and not is_other_hub and first == next_number:
-        after = before
+        after, is_opened = before, not set(to.sources) <= set(shard.open_channels)
     return Move(
         partition=shard.partition,
         before=before,
@@ -138,6 +142,7 @@ def move(shard: Shard, to: Destination) -> Move:
         lost=max(0, first - next_number),
         again=max(0, next_number - first),
         sources=to.sources,
+        is_opened=is_opened,
     )
 
 

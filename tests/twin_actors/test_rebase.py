@@ -180,6 +180,41 @@ class TestAnotherHub:
 class TestChannels:
     """What was on its way between partitions went with the old hub."""
 
+    async def never_folded(self, world: World) -> Runtime:
+        """Let partition 0 forward an event that partition 1, which never folded any, does not get."""
+        runtime = world.runtime()
+        await runtime.deliver(0, world.put(0, telemetry(FAR, 1)))
+        await runtime.tick(0)
+        await runtime.deliver(0, world.events(0))
+        recreate(world)
+        await moved(world)
+        return world.runtime()
+
+    async def test_a_partition_that_never_folded_anything_can_be_rebased(self, world: World) -> None:
+        """Nothing tells it from a new one, but that others number on."""
+        runtime = await self.never_folded(world)
+        assert (await moved(world, 1)).before is None
+        world.put(0, telemetry(FAR, 2))
+        await world.deliver_all(runtime)
+        shard = await world.restored(1)
+        assert (heard_of(shard, FAR), shard.totals["forwards_lost"]) == ((2,), 1)
+        assert balance(shard) == len(world.events(1))
+
+    async def test_one_that_a_hole_stops_goes_on_where_it_is_if_an_operator_says_so(self, world: World) -> None:
+        """The error names the command; doing it again changes nothing."""
+        runtime = await self.never_folded(world)
+        await runtime.deliver(1, world.put(1, telemetry(FAR, 5)))
+        await runtime.deliver(0, world.put(0, telemetry(FAR, 2)))
+        with pytest.raises(PartitionStopped, match="partition rebase 1 --from 1"):
+            await runtime.deliver(1, world.events(1))
+        done = await moved(world, 1, 1)
+        assert (done.is_nothing, done.lost, done.again, done.is_renumbered) == (False, 0, 0, False)
+        assert (await moved(world, 1, 1)).is_nothing
+        await world.deliver_all(runtime)
+        shard = await world.restored(1)
+        assert (heard_of(shard, FAR), shard.totals["forwards_lost"]) == ((5, 2), 1)
+        assert balance(shard) == len(world.events(1))
+
     async def lose(self, world: World, *, was_heard: bool) -> Runtime:
         """Let partition 0 forward three events, of which partition 1 folds one or none, and the hub be made anew."""
         runtime = world.runtime()
@@ -271,13 +306,15 @@ class TestTheSameHub:
         await runtime.deliver(0, world.events(0))
         assert world.heard(runtime, NEAR) == [1, 2, 3, 1, 3]
 
-    async def test_to_where_it_stands_writes_nothing_but_the_claim(self, world: World) -> None:
-        """An operator who is not sure asks twice."""
+    async def test_to_where_it_stands_it_opens_channels_once(self, world: World) -> None:
+        """An operator who is not sure asks twice: the second time writes nothing but the claim."""
         await world.runtime().deliver(0, world.put(0, telemetry(NEAR, 1)))
+        first = await moved(world, start=1)
+        assert (first.is_opened, first.lost, first.again, first.is_renumbered) == (True, 0, 0, False)
         done = await moved(world, start=1)
         assert done.is_nothing
         shard = await world.restored(0)
-        assert (shard.totals["claims"], shard.totals.get("rebases")) == (2, None)
+        assert (shard.totals["claims"], shard.totals.get("rebases")) == (3, 1)
 
     async def test_beyond_the_end_there_is_nothing(self, world: World) -> None:
         """A number from another partition, say."""
