@@ -94,9 +94,16 @@ class Reference:
         self._partition_count = partition_count
         self._vouched: frozenset[str] = frozenset()
         self._condemned: frozenset[str] = frozenset()
+        self._nobody: frozenset[str] = frozenset()
         self._now = Expected()
 
-    def interpret(self, events: Sequence[Event], vouched: frozenset[str], condemned: frozenset[str]) -> Expected:
+    def interpret(
+        self,
+        events: Sequence[Event],
+        vouched: frozenset[str],
+        condemned: frozenset[str],
+        nobody: frozenset[str] = frozenset(),
+    ) -> Expected:
         """Take the events of one record.
 
         Parameters
@@ -106,8 +113,10 @@ class Reference:
             The twins that the record changes or deletes: strangers among them were vouched for.
         condemned
             The dead letters that were given up because they kill whoever folds them.
+        nobody
+            The strangers of which the record says that there was nobody to be deleted.
         """
-        self._vouched, self._condemned = vouched, condemned
+        self._vouched, self._condemned, self._nobody = vouched, condemned, nobody
         self._now = Expected()
         replayable = dict(self.open)
         for event in events:
@@ -123,6 +132,7 @@ class Reference:
         """Go on in a hub whose events are numbered anew; what was on its way in the old one is gone."""
         self.unsure = dict.fromkeys(range(self._partition_count))
         self._renumbered += 1
+        self._deletions.clear()
 
     def letter_id(self, at: int) -> str:
         """Return the id that the dead letter of an event has."""
@@ -214,6 +224,8 @@ class Reference:
         known = self._known(twin_id)
         if known is None:
             self._now.counts["requests"] += 1  # it is told that there is no such twin
+            if asked["type"] == "delete" and twin_id in self._nobody:
+                self._deletions.add((twin_id, operation))
         elif asked["type"] == "delete":
             self._delete(twin_id, operation)
         elif operation in known.operations:

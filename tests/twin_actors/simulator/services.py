@@ -128,10 +128,10 @@ class GraphService(MemoryGraph):
         self._books.showed(twin_id, before, self.twins[twin_id])
         return new
 
-    async def remove(self, twin_id: str, state_version: int) -> None:
+    async def remove(self, twin_id: str, state_version: int, model: str = "") -> None:
         """Delete a twin."""
         self._books.removed(twin_id, state_version)
-        await super().remove(twin_id, state_version)
+        await super().remove(twin_id, state_version, model)
 
 
 class DeviceService(MemoryDevices):
