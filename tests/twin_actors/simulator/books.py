@@ -156,7 +156,9 @@ class Books:
         """Take a change of the graph."""
         version = shown.state_version
         promise(version >= before, f"the graph showed {twin_id} at version {before}, and now at {version}")
-        twin = self.home(twin_id).versions.get((twin_id, version))
+        ledger = self.home(twin_id)
+        ledger.displayed[twin_id] = max(ledger.displayed.get(twin_id, -1), version)
+        twin = ledger.versions.get((twin_id, version))
         promise(twin is not None, f"the graph shows version {version} of {twin_id}, and no record says so")
         assert twin is not None
         state = msgspec.msgpack.decode(twin.state, type=Heard)

@@ -74,6 +74,8 @@ class Ledger:
         (collection, twin id, document id) → the newest version committed.
     versions : dict
         (twin id, state version) → the twin as committed.
+    displayed : dict
+        Twin id → the newest version that the graph has ever shown.
     gone : dict
         Twin id → the version at which it was last deleted.
     first : int or None
@@ -93,6 +95,7 @@ class Ledger:
         self.shard = Shard(partition=partition)
         self.reference = Reference(partition, len(hub.partitions))
         self.owner = ""
+        self.displayed: dict[str, int] = {}
         self.gone: dict[str, int] = {}
         self.first: int | None = None
         self.before = 0
@@ -323,6 +326,11 @@ class Ledger:
                 self._counts[f"documents: {entry.collection} {entry.document.status}"] += 1
 
     def _check_delivered(self, commit: Commit) -> None:
+        for twin_id, version in commit.shown:
+            promise(
+                self.displayed.get(twin_id, -1) >= version,
+                f"version {version} of {twin_id} is said to be shown, and the graph never did",
+            )
         for number in commit.delivered:
             entry = self.outputs.get(number)
             promise(entry is not None, f"output {number} is said delivered and never was committed")
