@@ -273,6 +273,9 @@ class _Line:
 
         async def call(*arguments: Any, **named: Any) -> Any:
             bound = functools.partial(method, **named) if named else method
+            if name == "send":  # what is on its way to a hub that is deleted does not reach the next one
+                hub = process._simulation.services.hub
+                bound = functools.partial(hub.send_to, hub.identity)
             return await process.call(service, name, bound, arguments)
 
         setattr(self, name, call)

@@ -10,6 +10,7 @@ from tests.twin_actors.simulator.books import Books
 from tests.twin_actors.simulator.ledger import promise
 from tests.twin_actors.world import START
 from twin_actors.documents import Collection, Document, PropertyValue, WorkOrder
+from twin_actors.errors import Unavailable
 from twin_actors.gaps.memory import MemoryMailbox
 from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import Event
@@ -98,6 +99,12 @@ class Hub(MemoryMailbox):
         """Append messages of a worker or an app."""
         self._books.sent(partition, messages)
         await super().send(partition, messages)
+
+    async def send_to(self, hub: str, partition: int, messages: list[tuple[bytes, Mapping[str, str]]]) -> None:
+        """Append messages that were sent to the hub of this identity."""
+        if hub != self._hub:
+            raise Unavailable(f"{hub} is no more")
+        await self.send(partition, messages)
 
     async def read(self, partition: int, first: int, last: int) -> list[Event]:
         """Return events from `first` to `last`, at most a chunk."""
