@@ -10,7 +10,7 @@ run: setup  ## all of it, with simulated pumps and a live table
 	@$(PYTHON) -m local_emulator run
 
 test: setup  ## all tests; no test is a failure too
-	@$(PYTHON) -m pytest -q
+	@.ci/test
 
 MINUTES := 12
 SEEDS := 1..100000

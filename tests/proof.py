@@ -51,12 +51,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _parts(options: argparse.Namespace) -> list[Part]:
     seeds = f"{options.seeds[0]}..{options.seeds[-1]}"
-    simulator = ["-m", "tests.twin_actors.simulator", "--seeds", seeds, "--minutes", str(0.25 * options.minutes)]
-    planted = ["-m", "tests.twin_actors.planted", "--seconds", str(15.0 * options.minutes)]
+    simulator = ["-m", "tests.twin_actors.simulator", "--seeds", seeds, "--minutes", str(0.2 * options.minutes)]
+    planted = ["-m", "tests.twin_actors.planted", "--seconds", str(24.0 * options.minutes)]
     return [
-        Part("simulator", 0.25, simulator),
-        Part("planted bugs", 0.25, planted),
-        Part("tests", 0.5, ["-m", "pytest", "-v", "-m", "proof", "-p", "no:cacheprovider"]),
+        Part("simulator", 0.2, simulator),
+        Part("planted bugs", 0.4, planted),
+        Part("tests", 0.4, ["-m", "pytest", "-v", "--durations=25", "-m", "proof", "-p", "no:cacheprovider"]),
     ]
 
 

@@ -94,6 +94,10 @@ def encode_snapshot(shard: Shard, tail: Tail) -> bytes:
     return msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, shard, tail))
 
 
+MOST_LOOKS = 8
+"""How often what was looked for may be gone, each time something else, before the partition is read another time."""
+
+
 class _Missing(Unavailable):
     """What the manifest or a seal names is not there: it may just have been superseded."""
 
@@ -114,23 +118,25 @@ async def restore(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:
     PartitionStopped
         The journal is damaged or incomplete.
     """
-    for attempt in range(3):
-        has_manifest = True
+    looks: list[str] = []
+    for _ in range(MOST_LOOKS):
+        is_new = False
         try:
             shard, tail, tag = await _from_snapshot(journal, partition)
-            has_manifest = tag != ABSENT
+            is_new = tag == ABSENT
             await follow(journal, shard, tail)
         except _Missing as missing:
-            if attempt == 0:
+            looks.append(str(missing))
+            if looks.count(looks[-1]) == 1:
                 continue  # its owner may have published a snapshot and deleted what it replaces meanwhile
-            if not has_manifest:
+            if is_new:
                 if not await journal.names(f"segments/{partition}/"):
                     return shard, tail, tag  # nobody has ever written here
-                if attempt == 1:
+                if looks.count(looks[-1]) == 2:
                     continue  # its first owner may have made the first segment since we looked for it
             raise PartitionStopped(f"partition {partition}: {missing} is missing") from None
         return shard, tail, tag
-    raise AssertionError("unreachable")
+    raise Unavailable(f"partition {partition}: its snapshots are replaced faster than they are read")
 
 
 async def _from_snapshot(journal: Journal, partition: int) -> tuple[Shard, Tail, str]:

@@ -302,6 +302,38 @@ async def test_a_first_segment_made_between_two_looks_is_no_damage() -> None:
     assert (shard.watermark, shard.epoch, tail.segment) == (None, 0, segment_path(0, 0, 0))
 
 
+class Overtaken(MemoryJournal):
+    """Whose owner publishes another snapshot each time that one is about to be read."""
+
+    owner: Owner
+    times: int
+
+    async def read(self, path: str) -> Stored | None:
+        """Read what is left by then."""
+        if path.startswith("snapshots/") and self.times:
+            self.times -= 1
+            await self.owner.append(commit(self.owner, self.owner.shard.watermark.sequence_number + 1))
+            await self.owner.publish_snapshot()
+        return await super().read(path)
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(1, True), (3, True), (100, False)])
+async def test_snapshots_published_between_looks_are_no_damage(times: int, is_read: bool) -> None:
+    """However many: at worst the partition is read another time."""
+    journal = Overtaken()
+    journal.times = 0
+    journal.owner = await own(journal, "a", LIMITS)
+    await journal.owner.append(commit(journal.owner, 1))
+    await journal.owner.publish_snapshot()
+    journal.times = times
+    if not is_read:
+        with pytest.raises(Unavailable, match="faster"):
+            await restore(journal, 0)
+        return
+    shard, _, _ = await restore(journal, 0)
+    assert same(shard, journal.owner.shard)
+
+
 async def test_a_first_segment_that_is_gone_is_damage() -> None:
     """Others are there: something was lost."""
     journal = MemoryJournal()
