@@ -23,8 +23,9 @@ from twin_actors.prognostics.model import rul_model
 from twin_actors.registry import load_registry
 from twin_actors.shard import Shard
 from twin_actors.sweep import sweep
-from twin_actors.turn import RECENT_KEYS, Work, new_twin, run
+from twin_actors.turn import new_twin, run
 from twin_actors.watermark import Watermark
+from twin_actors.work import RECENT_KEYS, Work
 
 QUIET = 100_000
 HEARD = 100
@@ -44,7 +45,7 @@ def pump() -> tuple[bytes, bytes]:
     ]
     body = json.dumps(rows[:READINGS]).encode()
     event = Event(sequence_number=0, enqueued_time=START + READINGS, body=body, device_id="pump")
-    twin = run([Work(0, new_twin("pump", kind), kind, [open_envelope(event, 0)], ())])[0].twin
+    twin = run([Work(0, new_twin("pump", kind), kind, [open_envelope(event, 0)])])[0].twin
     return msgspec.msgpack.encode(twin), json.dumps(rows[READINGS]).encode()
 
 

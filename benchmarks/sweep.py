@@ -17,7 +17,8 @@ from twin_actors.prognostics.model import rul_model
 from twin_actors.registry import load_registry
 from twin_actors.shard import Shard
 from twin_actors.sweep import sweep
-from twin_actors.turn import Work, new_twin, run
+from twin_actors.turn import new_twin, run
+from twin_actors.work import Work
 
 PUMPS = 10_000
 READINGS = 70
@@ -49,7 +50,7 @@ def fleet() -> Shard:
         shown = group.step(1.0)
         rows.append({"time": START + second, **{name: float(value[0]) for name, value in shown.items()}})
     event = Event(sequence_number=0, enqueued_time=START + READINGS, body=json.dumps(rows).encode(), device_id="pump")
-    twin = run([Work(0, new_twin("pump", pump), pump, [open_envelope(event, 0)], ())])[0].twin
+    twin = run([Work(0, new_twin("pump", pump), pump, [open_envelope(event, 0)])])[0].twin
     names = [f"pump-{number}" for number in range(PUMPS)]
     return Shard(partition=0, hot={name: msgspec.structs.replace(twin, twin_id=name) for name in names})
 

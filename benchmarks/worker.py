@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import random
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,17 @@ from local_emulator.functions_host.protos import TypedData
 from local_emulator.functions_host.triggers.event_metadata import Partition, batch_data, batch_metadata
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+
+USUAL = {
+    "speed": 1450.0,
+    "flow": 80.5,
+    "suctionPressure": 52.25,
+    "dischargePressure": 350.0,
+    "power": 9.125,
+    "vibration": 1.25,
+    "bearingTemperature": 51.5,
+}
+"""What its sensors say, with a scatter of one percent."""
 
 type Batch = tuple[TypedData, dict[str, TypedData]]
 
@@ -48,14 +60,9 @@ def batch(messages: Sequence[Message], partition: int = 0) -> Batch:
 def message(number: int, device: str, seconds: float = 0.0) -> Message:
     """Return a pump's message of 200 bytes, as IoT Hub puts it into the mailbox so many seconds after the start."""
     time = NOW.timestamp() + seconds
-    body = {"time": datetime.fromtimestamp(time, UTC).isoformat(), "speed": 1450.0, "flow": 80.5 + number % 7}
-    body |= {
-        "suctionPressure": 52.25,
-        "dischargePressure": 350.0 + number % 11,
-        "power": 9.125,
-        "vibration": 1.25,
-        "bearingTemperature": 51.5,
-    }
+    noise = random.Random(number)  # noqa: S311  sensors scatter, and a journal that compresses must not be flattered
+    body: dict[str, object] = {"time": datetime.fromtimestamp(time, UTC).isoformat()}
+    body |= {name: round(value * noise.gauss(1.0, 0.01), 3) for name, value in USUAL.items()}
     milliseconds = round(time * 1000)
     annotations = {
         b"x-opt-sequence-number": number,

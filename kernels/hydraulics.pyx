@@ -605,6 +605,49 @@ def suction_head(
     return SuctionHead(*result)
 
 
+cdef PumpPoint pump_point(
+    double speed, double flow, double suction, double discharge, double temperature, double power, const Pump* plate
+) noexcept nogil:
+    """One row of `pump_estimate`."""
+    cdef PumpPoint point
+    cdef double density = water_density(temperature), head = NAN, shaft, expected, drive
+    if (
+        discharge >= 0.0 and isfinite(discharge) and suction >= 0.0 and isfinite(suction)
+        and flow >= 0.0 and isfinite(flow) and plate.suction_area > 0.0 and plate.discharge_area > 0.0
+    ):
+        head = (discharge - suction) / (density * GRAVITY) + flow * flow / (2.0 * GRAVITY) * (
+            1.0 / (plate.discharge_area * plate.discharge_area) - 1.0 / (plate.suction_area * plate.suction_area)
+        )
+    drive = plate.motor_efficiency if 0.0 < plate.motor_efficiency <= 1.0 else NAN
+    shaft = power * drive if isfinite(power) and power >= 0.0 else NAN
+    expected = pump_head_at(
+        speed, flow, plate.rated_speed,
+        plate.shutoff_head, plate.head_slope, plate.head_coefficient, plate.head_exponent,
+    )
+    expected = expected if expected >= 0.0 else NAN
+    point.density = density
+    point.head = head
+    point.hydraulic_power = density * GRAVITY * flow * head
+    point.shaft_power = shaft
+    point.efficiency = ratio(point.hydraulic_power, shaft)
+    point.expected_head = expected
+    point.expected_power = ratio(
+        shaft_power_at(
+            expected, density, speed, flow, plate.rated_speed, plate.best_flow, plate.best_efficiency
+        ), drive
+    )
+    point.expected_efficiency = efficiency_at(speed, flow, plate.rated_speed, plate.best_flow, plate.best_efficiency)
+    point.npsh_available = suction_head_at(suction, flow, temperature, plate.suction_area)
+    point.npsh_required = required_suction_head_at(
+        speed, flow, plate.rated_speed, plate.npsh_static, plate.npsh_coefficient
+    )
+    point.cavitation_margin = point.npsh_available - point.npsh_required
+    point.head_residual = ratio(head, expected) - 1.0
+    point.power_residual = ratio(power, point.expected_power) - 1.0 if isfinite(shaft) else NAN
+    point.efficiency_residual = point.efficiency - point.expected_efficiency
+    return point
+
+
 def pump_estimate(
     speed, flow, suction_pressure, discharge_pressure, temperature, power,
     rated_speed, shutoff_head, head_slope, head_coefficient, head_exponent,
@@ -657,35 +700,19 @@ def pump_estimate(
     cdef const double[::1] area_in = suction_area, area_out = discharge_area
     result = np.empty((14, rows))
     cdef double[:, ::1] out = result
-    cdef double rho, head, expected, drive, shaft
+    cdef Pump plate
+    cdef PumpPoint point
     cdef Py_ssize_t i
     with nogil:
         for i in range(rows):
-            rho = water_density(kelvin[i])
-            head = NAN
-            if (
-                pd[i] >= 0.0 and isfinite(pd[i]) and ps[i] >= 0.0 and isfinite(ps[i])
-                and q[i] >= 0.0 and isfinite(q[i]) and area_in[i] > 0.0 and area_out[i] > 0.0
-            ):
-                head = (pd[i] - ps[i]) / (rho * GRAVITY) + q[i] * q[i] / (2.0 * GRAVITY) * (
-                    1.0 / (area_out[i] * area_out[i]) - 1.0 / (area_in[i] * area_in[i])
-                )
-            drive = motor[i] if 0.0 < motor[i] <= 1.0 else NAN
-            shaft = electric[i] * drive if isfinite(electric[i]) and electric[i] >= 0.0 else NAN
-            expected = pump_head_at(w[i], q[i], rated[i], h0[i], s[i], a[i], c[i])
-            expected = expected if expected >= 0.0 else NAN
-            out[0, i] = rho
-            out[1, i] = head
-            out[2, i] = rho * GRAVITY * q[i] * head
-            out[3, i] = shaft
-            out[4, i] = ratio(out[2, i], shaft)
-            out[5, i] = expected
-            out[6, i] = ratio(shaft_power_at(expected, rho, w[i], q[i], rated[i], qb[i], eta[i]), drive)
-            out[7, i] = efficiency_at(w[i], q[i], rated[i], qb[i], eta[i])
-            out[8, i] = suction_head_at(ps[i], q[i], kelvin[i], area_in[i])
-            out[9, i] = required_suction_head_at(w[i], q[i], rated[i], n0[i], k[i])
-            out[10, i] = out[8, i] - out[9, i]
-            out[11, i] = ratio(head, expected) - 1.0
-            out[12, i] = ratio(electric[i], out[6, i]) - 1.0 if isfinite(shaft) else NAN
-            out[13, i] = out[4, i] - out[7, i]
+            plate = Pump(
+                rated[i], h0[i], s[i], a[i], c[i], qb[i], eta[i], motor[i], n0[i], k[i], area_in[i], area_out[i]
+            )
+            point = pump_point(w[i], q[i], ps[i], pd[i], kelvin[i], electric[i], &plate)
+            out[0, i], out[1, i], out[2, i] = point.density, point.head, point.hydraulic_power
+            out[3, i], out[4, i], out[5, i] = point.shaft_power, point.efficiency, point.expected_head
+            out[6, i], out[7, i] = point.expected_power, point.expected_efficiency
+            out[8, i], out[9, i], out[10, i] = point.npsh_available, point.npsh_required, point.cavitation_margin
+            out[11, i], out[12, i] = point.head_residual, point.power_residual
+            out[13, i] = point.efficiency_residual
     return PumpEstimate(*result)

@@ -6,6 +6,7 @@ import numpy.typing as npt
 type _Column = npt.NDArray[np.float64]
 
 __test__: dict[str, str]
+__pyx_capi__: dict[str, object]
 
 REFERENCE_MACHINE: ThermalNameplate
 REFERENCE_FRICTION: float

@@ -85,7 +85,7 @@ cdef inline bint is_positive(double value) noexcept nogil:
     return isfinite(value) and value > 0.0
 
 
-cdef inline void motor_after(
+cdef void motor_after(
     double* now, double* steady, double heat, double surroundings, double conductance, double capacity, double dt
 ) noexcept nogil:
     """Equation (1) over `dt`."""
@@ -100,7 +100,7 @@ cdef inline void motor_after(
     now[0] = steady[0] + (start - steady[0]) * exp(-conductance / capacity * dt)
 
 
-cdef inline void bearing_after(
+cdef void bearing_after(
     double* bearing, double* oil, double* steady_bearing, double* steady_oil,
     double friction, double surroundings, double fluid,
     double g_bo, double g_bf, double c_b, double g_oa, double c_o, double dt,

@@ -6,9 +6,6 @@ import msgspec
 
 from twin_actors.commit import Twin
 
-KEY_BYTES = 8
-"""Of what stands for a message id."""
-
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -33,11 +30,6 @@ class _ColdHead(msgspec.Struct, frozen=True, array_like=True):
 
 _cold_decoder = msgspec.msgpack.Decoder(Cold)
 _head_decoder = msgspec.msgpack.Decoder(_ColdHead)
-
-
-def packed(key: int) -> bytes:
-    """Return the bytes of what stands for a message id."""
-    return key.to_bytes(KEY_BYTES, "little")
 
 
 def encode_cold(twin: Twin, keys: bytes) -> bytes:

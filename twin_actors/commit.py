@@ -19,24 +19,29 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 import msgspec
+import zstandard
 
 from twin_actors.errors import PartitionStopped
 from twin_actors.frames import SignalEpoch
 from twin_actors.maintenance import Maintenance
 from twin_actors.messages import Event, Quality
 from twin_actors.outputs import Output
-from twin_actors.quality import Signal
+from twin_actors.quality import Signal, Signals
 from twin_actors.watermark import Watermark
 
-MAGIC = b"TWR2"
+MAGIC = b"TWR3"
 """Marks a frame and names the version of its format, which rises whenever an older app would overlook something."""
 
-READABLE = frozenset({b"TWR1", MAGIC})
+READABLE = frozenset({b"TWR1", b"TWR2", MAGIC})
 """The formats that are read: all that were ever released."""
 
 _HEADER = struct.Struct("<4sII")
+HEADER_BYTES = _HEADER.size
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Every storage service takes an append of this size."""
+"""Every storage service takes an append of this size; nor has a record more before it is compressed."""
+
+COMPRESSED_BYTES = 512
+"""From which size on a record is compressed."""
 
 PART_BYTES = 1024 * 1024
 """How much of twins one record should write where others can follow, so that all else it says fits beside them."""
@@ -66,7 +71,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         online, late, offline, or unknown before the first message.
     quality : Quality
         Of the newest reading as a whole.
-    signals : dict
+    signals : dict or Signals
         What each channel said last.
     is_announced : bool
         Whether its device announced its model, so that the runtime may create it in the graph.
@@ -95,7 +100,7 @@ class Twin(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     last_seen_time: float = 0.0
     connection: str = "unknown"
     quality: Quality = Quality.GOOD
-    signals: dict[str, Signal] = {}
+    signals: dict[str, Signal] | Signals = {}
     is_announced: bool = False
     maintenance: Maintenance = Maintenance()
     timers: dict[str, float] = {}
@@ -380,8 +385,56 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Claim | Comm
 
 def encode(record: Record, previous_checksum: int) -> bytes:
     """Return the frame of a record that follows a frame with the given checksum."""
-    payload = _encoder.encode(record)
-    return _HEADER.pack(MAGIC, len(payload), zlib.crc32(payload, previous_checksum)) + payload
+    return framed(record, payload_of(record), previous_checksum)
+
+
+def payload_of(record: Record) -> bytes:
+    """Return a record as MessagePack."""
+    return _encoder.encode(record)
+
+
+def framed(record: Record, payload: bytes, previous_checksum: int) -> bytes:
+    """Return the frame of a record whose payload this is, as `encode` does; large ones are compressed.
+
+    Not those of frames: float32 of thousands of sensors takes longer to compress than it saves.
+    """
+    if len(payload) >= COMPRESSED_BYTES and not (isinstance(record, Commit) and record.accepted.frames):
+        payload = compress(payload)
+    return _HEADER.pack(MAGIC, len(payload), zlib.crc32(payload, _seed(MAGIC, previous_checksum))) + payload
+
+
+def compress(data: bytes) -> bytes:
+    """Return data that `decompress` takes."""
+    return _compressor.compress(data)
+
+
+def decompress(data: bytes | memoryview, most: int) -> bytes | memoryview:
+    """Return what was compressed, and everything else as it is.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, or would have more bytes than `most`.
+    """
+    if data[: len(_COMPRESSED)] != _COMPRESSED:
+        return data
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= most:
+            raise ValueError(f"it would have {size} bytes, at most {most} are read")
+        return _decompressor.decompress(data)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+_COMPRESSED = zstandard.FRAME_HEADER
+_compressor = zstandard.ZstdCompressor(level=1)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+def _seed(magic: bytes, previous_checksum: int) -> int:
+    """Return what the checksum of a frame begins with: the frame before, and since format 3 the name of its format."""
+    return previous_checksum if magic in {b"TWR1", b"TWR2"} else zlib.crc32(magic, previous_checksum)
 
 
 def size_of(twin: Twin) -> int:
@@ -454,11 +507,12 @@ def decode(data: bytes, previous_checksum: int | None, place: str, start: int = 
     while at < len(data):
         where = f"{place}: the record at byte {start + at}"
         end, expected, payload = _frame(data, at, where)
-        if previous_checksum is not None and zlib.crc32(payload, previous_checksum) != expected:
+        seed = None if previous_checksum is None else _seed(data[at : at + 4], previous_checksum)
+        if seed is not None and zlib.crc32(payload, seed) != expected:
             raise PartitionStopped(f"{where} is damaged or out of place (checksum)")
         try:
-            record = _decoder.decode(payload)
-        except msgspec.DecodeError as error:
+            record = _decoder.decode(decompress(payload, MAX_FRAME_BYTES))
+        except (msgspec.DecodeError, ValueError) as error:
             raise NotUnderstood(f"{where} cannot be read: {error}") from error
         previous_checksum = expected
         at = end

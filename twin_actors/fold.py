@@ -16,10 +16,11 @@ from twin_actors.outputs import Output, SendCommand, SendForward
 from twin_actors.requests import AddressedRequest
 from twin_actors.shard import Shard
 from twin_actors.telling import Addressed, AddressedTell, DueTimer
-from twin_actors.turn import Folded, Work, run
+from twin_actors.turn import run
 from twin_actors.twin import TwinType
 from twin_actors.watermark import Watermark
 from twin_actors.wide import Statistics
+from twin_actors.work import Folded, Work
 
 type Newcomers = Mapping[str, Twin | Rejected]
 """Twins that were unknown before this batch: who they turned out to be, or why they are none."""
@@ -50,15 +51,15 @@ def fold(
     dict
         Twin id → statistics of its signals after the batch, which are not in the record.
     """
-    waiting = _waiting(mail, shard)
+    waiting, partition, statistics, deletions = _waiting(mail, shard), shard.partition, shard.statistics, mail.deletions
     works: list[Work] = []
     for twin_id, envelopes in mail.by_twin.items():
         recalled, keys = shard.recall(twin_id)
         twin = recalled or _numbered(newcomers[twin_id], shard)
         if isinstance(twin, Twin):
-            heard = envelopes[:-1] if twin_id in mail.deletions else envelopes
-            twin_type, statistics = types[twin.type_name], shard.statistics.get(twin_id)
-            works.append(Work(shard.partition, twin, twin_type, heard, keys, waiting[twin_id], statistics))
+            heard = envelopes[:-1] if twin_id in deletions else envelopes
+            twin_type, held = types[twin.type_name], statistics.get(twin_id)
+            works.append(Work(partition, twin, twin_type, heard, keys, waiting[twin_id] if waiting else 0, held))
     folded = run(works)
     letters = renumbered([*mail.letters, *_letters(mail, shard.partition, newcomers, folded)], shard)
     gone = {one.twin.twin_id: one.twin for one in folded if one.twin.twin_id in mail.deletions}
@@ -122,14 +123,15 @@ def _letters(mail: Mail, partition: int, newcomers: Newcomers, folded: list[Fold
 
 def _waiting(mail: Mail, shard: Shard) -> Counter[str]:
     """Count the commands that wait for each device, where apps ask for more."""
-    is_asked = any(isinstance(one, AddressedRequest) for envelopes in mail.by_twin.values() for one in envelopes)
-    if not is_asked:
+    if not mail.is_asked:
         return Counter()
     return Counter(entry.command.twin_id for entry in shard.outbox.values() if isinstance(entry, SendCommand))
 
 
 def _told(mail: Mail, newcomers: Newcomers) -> list[Output]:
     """Return what tells apps that the twin they asked is none."""
+    if not mail.is_asked:
+        return []
     return [
         of_nobody(twin_id, asked, stranger.reason, stranger.detail)
         for twin_id, envelopes in mail.by_twin.items()
@@ -156,28 +158,36 @@ def _given_up(mail: Mail, folded: list[Folded]) -> list[Output]:
 
 
 def _accepted(folded: list[Folded]) -> Accepted:
-    rows = [(envelope, key, flags) for one in folded for envelope, key, flags in one.accepted]
-    rows.sort(key=lambda row: row[0].sequence_number)
-    frames = {number: frame for one in folded for number, frame in one.frames.items()}
+    rows = [row for one in folded for row in one.accepted]
+    rows.sort(key=_sequence_number)
+    frames = {number: frame for one in folded if one.frames for number, frame in one.frames.items()}
+    events = [envelope.event for envelope, _, _ in rows]
     return Accepted(
         twin_ids=[envelope.twin_id for envelope, _, _ in rows],
         sequence_numbers=[envelope.sequence_number for envelope, _, _ in rows],
-        hub_times=[envelope.event.received_time or envelope.event.enqueued_time for envelope, _, _ in rows],
-        bodies=[envelope.event.body for envelope, _, _ in rows],
+        hub_times=[event.received_time or event.enqueued_time for event in events],
+        bodies=[event.body for event in events],
         message_keys=[key for _, key, _ in rows],
         flags=[
             (index, line, channel, quality)
             for index, (_, _, flags) in enumerate(rows)
+            if flags
             for line, flagged in enumerate(flags)
             for channel, quality in flagged.items()
         ],
-        told=[index for index, (envelope, _, _) in enumerate(rows) if isinstance(envelope, AddressedTell)],
+        told=[index for index, (envelope, _, _) in enumerate(rows) if type(envelope) is AddressedTell],
         frames=[
             AcceptedFrames(index, *frames[envelope.sequence_number])
             for index, (envelope, _, _) in enumerate(rows)
             if envelope.sequence_number in frames
-        ],
+        ]
+        if frames
+        else [],
     )
+
+
+def _sequence_number(row: tuple[Envelope | AddressedTell, int, Any]) -> int:
+    return row[0].sequence_number
 
 
 def _outbox(mail: Mail, letters: list[DeadLetter], outputs: list[Output]) -> list[OutboxEntry]:
@@ -198,15 +208,14 @@ def _counts(
     mail: Mail, folded: list[Folded], letters: list[DeadLetter], newcomers: Newcomers, gone: int
 ) -> dict[str, int]:
     counts = Counter(mail.counts)
-    counts["messages"] = sum(len(one.accepted) for one in folded)
     heard = [envelope for one in folded for envelope, _, _ in one.accepted]
-    counts["readings"] = sum(len(envelope.rows) for envelope in heard if isinstance(envelope, Envelope))
-    counts["told"] = sum(isinstance(envelope, AddressedTell) for envelope in heard)
-    counts["tells"] = tells(output for one in folded for output in one.outputs)
-    counts["resent"] = sum(one.resent for one in folded)
-    counts["requests"] = sum(one.requests for one in folded) + len(_told(mail, newcomers)) + gone
+    readings = [len(envelope.rows) for envelope in heard if isinstance(envelope, Envelope)]
+    counts["messages"], counts["readings"], counts["told"] = len(heard), sum(readings), len(heard) - len(readings)
+    counts["tells"] = tells(output for one in folded if one.outputs for output in one.outputs)
+    counts["resent"] = sum([one.resent for one in folded])
+    counts["requests"] = sum([one.requests for one in folded]) + len(_told(mail, newcomers)) + gone
     counts["deleted"] = gone
-    counts["requests_repeated"] += sum(one.repeated for one in folded)
+    counts["requests_repeated"] += sum([one.repeated for one in folded])
     counts["dead_letters"] = len(letters)
     counts["forwarded"] = len(mail.misplaced)
     return {name: count for name, count in counts.items() if count}

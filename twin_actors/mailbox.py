@@ -17,6 +17,7 @@ from twin_actors.messages import (
     kind_of,
     open_envelope,
     open_forward,
+    open_known,
 )
 from twin_actors.requests import AddressedRequest, Deletion, decode_request
 from twin_actors.shard import ERA, Shard
@@ -46,6 +47,8 @@ class Mail(msgspec.Struct):
         Dead letters that are being replayed.
     channels : dict
         Source partition → number of the last forwarded event in the batch.
+    is_asked : bool
+        Whether apps ask for anything in it.
     deletions : dict
         Twin id → what deletes it; the last of what `by_twin` has for it.
     cut_at : int or None
@@ -64,6 +67,7 @@ class Mail(msgspec.Struct):
     tick_time: float | None = None
     struck: list[str] = []
     channels: dict[int, int] = {}
+    is_asked: bool = False
     deletions: dict[str, AddressedRequest] = {}
     cut_at: int | None = None
     counts: dict[str, int] = {}
@@ -103,8 +107,13 @@ def sort(
         A channel from another shard has a hole.
     """
     mail = Mail(condemned=condemned)
+    known = shard.hot if condemned is None else {}
     for event in events:
         try:
+            if event.device_id in known:  # most: a device speaks of whom we know that its home is here
+                check_size(event)
+                _address(mail, event.device_id, open_known(event))
+                continue
             kind = kind_of(event)
             if kind is Kind.TICK:
                 mail.tick_time = max(mail.tick_time or 0.0, event.enqueued_time)
@@ -196,11 +205,22 @@ def _take_addressed(event: Event, sequence_number: int, shard: Shard, partition_
         opened = open_tell(event, twin_id, sequence_number)
     else:
         opened = open_envelope(event, sequence_number)
-    if twin_id in mail.deletions and mail.cut_at is None:
-        mail.cut_at = sequence_number
-    mail.by_twin.setdefault(twin_id, []).append(opened)
-    if isinstance(opened, AddressedRequest) and isinstance(opened.request, Deletion):
-        mail.deletions[twin_id] = opened
+    _address(mail, twin_id, opened)
+    if isinstance(opened, AddressedRequest):
+        mail.is_asked = True
+        if isinstance(opened.request, Deletion):
+            mail.deletions[twin_id] = opened
+
+
+def _address(mail: Mail, twin_id: str, opened: Addressed) -> None:
+    """Put a message behind those before it for its twin."""
+    if mail.cut_at is None and twin_id in mail.deletions:
+        mail.cut_at = opened.sequence_number
+    waiting = mail.by_twin.get(twin_id)
+    if waiting is None:
+        mail.by_twin[twin_id] = [opened]
+    else:
+        waiting.append(opened)
 
 
 def _take_forward(event: Event, shard: Shard, partition_count: int, mail: Mail) -> None:

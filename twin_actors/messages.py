@@ -31,6 +31,8 @@ TWIN = "twinfold-twin"
 LETTER = "twinfold-letter"
 DEVICE_CLAIM = "iothub-connection-device-id"
 
+JSON = "application/json"
+
 ARROW = "application/vnd.apache.arrow.stream"
 """The content type of bodies that are no JSON."""
 
@@ -250,7 +252,13 @@ def open_envelope(event: Event, sequence_number: int) -> Envelope:
     Rejected
         The body is not JSON, or is not one object of channels or a list of them, nor what its content type says.
     """
-    return Envelope(twin_id=address(event), rows=_rows(event), event=event, sequence_number=sequence_number)
+    return Envelope(twin_id=address(event), rows=rows_of(event), event=event, sequence_number=sequence_number)
+
+
+def open_known(event: Event) -> Envelope:
+    """Decode the body of an event of a device whose id names a twin; what is wrong is told as by `open_envelope`."""
+    assert event.device_id is not None
+    return Envelope(twin_id=event.device_id, rows=rows_of(event), event=event, sequence_number=event.sequence_number)
 
 
 def open_forward(event: Event) -> Forward:
@@ -267,10 +275,14 @@ def open_forward(event: Event) -> Forward:
         raise Rejected("bad_forward", f"the body is no forwarded event: {error}") from None
 
 
-def _rows(event: Event) -> tuple[Row | WideRow, ...]:
-    if event.content_type and event.content_type.split(";")[0].strip().lower() == ARROW:
+def rows_of(event: Event) -> tuple[Row | WideRow, ...]:
+    """Decode the body of a telemetry event, as `open_envelope` does."""
+    kind = event.content_type
+    if kind and kind != JSON and kind.split(";")[0].strip().lower() == ARROW:
         return _arrow_rows(event)
     document = _json(event.body)
+    if type(document) is dict:
+        return (Row(_claimed_time(document, event.created_time), document),)
     documents: list[Any] = document if isinstance(document, list) else [document]
     if not documents:
         raise Rejected("no_reading", "the body is an empty list; send at least one object of channels")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from twin_actors.clock import Clock
-from twin_actors.commit import MAX_FRAME_BYTES, Claim, Intent, Record, Seal, checksum, encode
+from twin_actors.commit import HEADER_BYTES, MAX_FRAME_BYTES, Claim, Intent, Record, Seal, checksum, framed, payload_of
 from twin_actors.errors import Fenced, Unanswered, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
@@ -212,9 +212,10 @@ class Owner:
 
     async def _append(self, record: Record, statistics: Mapping[str, Statistics] | None = None) -> None:
         tail = self._tail
-        frame = encode(record, tail.checksum)
-        if len(frame) > self._limits.frame_bytes:
-            raise RecordTooLarge(f"{len(frame)} bytes, at most {self._limits.frame_bytes} fit one append")
+        payload = payload_of(record)
+        if len(payload) + HEADER_BYTES > self._limits.frame_bytes:
+            raise RecordTooLarge(f"{len(payload)} bytes, at most {self._limits.frame_bytes} fit one append")
+        frame = framed(record, payload, tail.checksum)
         asked_at = self._clock.elapsed()
         await self._write(frame)
         # Storage may have taken it long before we hear of it: a process can be paused in between.

@@ -6,6 +6,7 @@ never spoils the others.
 """
 
 import math
+import struct
 from typing import Any
 
 import msgspec
@@ -33,6 +34,46 @@ class Signal(msgspec.Struct, frozen=True, array_like=True):
     value: float
     time: float
     since: float
+
+
+class Signals(msgspec.Struct, frozen=True, array_like=True):
+    """What all channels of a twin said last, packed: of types with a fleet.
+
+    Attributes
+    ----------
+    names : str
+        Of the channels, a line each.
+    numbers : bytes
+        Value, time and since when, float64, of one channel after the other; NaN where it said nothing.
+    """
+
+    names: str
+    numbers: bytes
+
+    def get(self, name: str) -> Signal | None:
+        """Return what a channel said last."""
+        return unpacked(self).get(name)
+
+
+def unpacked(signals: dict[str, Signal] | Signals) -> dict[str, Signal]:
+    """Return what channels said last, by their names."""
+    if not isinstance(signals, Signals):
+        return signals
+    parts = struct.iter_unpack("<3d", signals.numbers)
+    return {
+        name: Signal(*part) for name, part in zip(signals.names.split("\n"), parts, strict=True) if part[0] == part[0]
+    }
+
+
+def packed(signals: dict[str, Signal] | Signals, channels: tuple[str, ...]) -> Signals:
+    """Return what channels said last, as a fleet keeps it."""
+    names = "\n".join(channels)
+    if isinstance(signals, Signals) and signals.names == names:
+        return signals
+    kept = unpacked(signals)
+    nothing = Signal(math.nan, math.nan, math.nan)
+    numbers = b"".join(struct.pack("<3d", *msgspec.structs.astuple(kept.get(name, nothing))) for name in channels)
+    return Signals(names, numbers)
 
 
 def event_time(claimed: float | None, hub_time: float) -> tuple[float, bool]:

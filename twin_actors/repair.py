@@ -5,13 +5,14 @@ records from the damage on are given up: the partition goes on in a new segment,
 folded are read from the hub again, as far as it still has them.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from twin_actors.chain import Fault, Place, Stock, read, take_stock
 from twin_actors.clock import Clock
-from twin_actors.commit import MAGIC, Claim, Record, Repair, Seal, decode, encode, last_checksum
+from twin_actors.commit import READABLE, Claim, Record, Repair, Seal, decode, encode, last_checksum
 from twin_actors.errors import Fenced, PartitionStopped, Rejected
 from twin_actors.journals import Journal
 from twin_actors.ownership import Owner
@@ -159,17 +160,20 @@ async def _loss(journal: Journal, stock: Stock, detail: str, end: Place, shard: 
 def salvage(data: bytes) -> list[Record]:
     """Return the records that can still be read in damaged bytes, unchecked."""
     records: list[Record] = []
-    at = data.find(MAGIC)
-    while at >= 0:
+    found = _BEGINS.search(data)
+    while found is not None:
         end = 1
         try:
-            for record, reached, _ in decode(data[at:], None, ""):
+            for record, reached, _ in decode(data[found.start() :], None, ""):
                 records.append(record)
                 end = reached
         except PartitionStopped:
             pass
-        at = data.find(MAGIC, at + end)
+        found = _BEGINS.search(data, found.start() + end)
     return records
+
+
+_BEGINS = re.compile(b"|".join(sorted(READABLE)))
 
 
 async def repair(

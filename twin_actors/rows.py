@@ -9,7 +9,7 @@ from typing import Any
 
 from twin_actors.documents import Severity
 from twin_actors.dtdl import Array, Interface, Primitive
-from twin_actors.twin import CONNECTION, Command, Frames, Rule, TwinType
+from twin_actors.twin import CONNECTION, RUL, Command, Fleet, Frames, Rule, TwinType
 
 MAX_FRAME_CHANNELS = 65_536
 """As many float32 values as a message has room for."""
@@ -48,7 +48,27 @@ def row_faults(twin_type: TwinType[Any], interface: Interface) -> list[str]:
         for name, sources in twin_type.priority.items()
         if len(set(sources)) < len(sources)
     )
+    if twin_type.fleet is not None:
+        faults += (f"fleet: {fault}" for fault in _fleet_faults(twin_type, twin_type.fleet))
     return [*faults, *_layout_faults(twin_type)]
+
+
+def _fleet_faults(twin_type: TwinType[Any], fleet: Fleet) -> Iterator[str]:
+    if twin_type.receive != fleet.receive:
+        yield "what folds one message must be what folds many: set receive to that of the fleet"
+    if fleet.channels != tuple(channel.name for channel in twin_type.channels):
+        yield "its channels must be those of the type, in their order"
+    if twin_type.state.__struct_fields__ != ("numbers",):
+        yield "the state must have one field, numbers: bytes"
+        return
+    width = len(twin_type.state().numbers) // 8
+    wrong = [name for name, column in fleet.columns.items() if not 0 <= column < width]
+    if wrong:
+        yield f"columns names {', '.join(wrong)}: a state has {width} numbers"
+    limited = {rule.signal for rule in twin_type.rules if rule.absent_for is None} - {RUL}
+    missing = sorted(limited - fleet.columns.keys())
+    if missing:
+        yield f"rules limit {', '.join(missing)}: say in columns where that stands, or no limit is seen"
 
 
 def _layout_faults(twin_type: TwinType[Any]) -> Iterator[str]:

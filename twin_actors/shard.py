@@ -9,14 +9,13 @@ it becomes so, and the next record that has the twin warms it again.
 """
 
 import functools
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from twin_actors.caution import Caution
-from twin_actors.cold import KEY_BYTES, Head, Twins, decode_cold, decode_head, encode_cold, packed
+from twin_actors.cold import Head, Twins, decode_cold, decode_head, encode_cold
 from twin_actors.commit import (
     AcceptedFrames,
     Claim,
@@ -31,9 +30,9 @@ from twin_actors.commit import (
     Twin,
 )
 from twin_actors.outputs import RemoveTwin, SendForward
-from twin_actors.turn import RECENT_KEYS
 from twin_actors.watermark import Watermark
 from twin_actors.wide import Statistics, refold
+from twin_actors.work import KEY_BYTES, RECENT_KEYS, packed_key
 
 ERA = 2**32
 """Numbers that a channel, or a twin for what it raises and orders, uses between two repairs of its partition, at most.
@@ -122,7 +121,7 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
     def __post_init__(self) -> None:
         for twin_id, keys in self.recent_keys.items():
             if isinstance(keys, list):
-                self.recent_keys[twin_id] = b"".join(map(packed, keys))
+                self.recent_keys[twin_id] = b"".join(map(packed_key, keys))
 
     @functools.cached_property
     def twins(self) -> Twins:
@@ -193,7 +192,7 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
             if key:
                 keys = self.recent_keys.get(twin_id, b"")
                 assert isinstance(keys, bytes)
-                self.recent_keys[twin_id] = (keys + packed(key))[-RECENT_KEYS * KEY_BYTES :]
+                self.recent_keys[twin_id] = (keys + packed_key(key))[-RECENT_KEYS * KEY_BYTES :]
         for twin_id, version in commit.shown:
             self._note_shown(twin_id, version)
         for twin_id in commit.cooled:
@@ -304,14 +303,14 @@ class Shard(msgspec.Struct, kw_only=True, dict=True, rename={"hot": "twins"}):
         totals.update(counts)
         self.totals = {name: count for name, count in totals.items() if count}
 
-    def recall(self, twin_id: str) -> tuple[Twin | None, tuple[int, ...]]:
+    def recall(self, twin_id: str) -> tuple[Twin | None, bytes]:
         """Return a twin, None where there is none, and the keys of its last message ids, oldest first."""
         twin, keys = self.hot.get(twin_id), self.recent_keys.get(twin_id, b"")
         if twin is None and twin_id in self.cold:
             cold = decode_cold(self.cold[twin_id])
             twin, keys = cold.twin, cold.keys
         assert isinstance(keys, bytes)
-        return twin, struct.unpack(f"<{len(keys) // KEY_BYTES}Q", keys) if keys else ()
+        return twin, keys
 
     def owed(self) -> Iterable[Twin]:
         """Return the twins that the graph does not show as they are."""

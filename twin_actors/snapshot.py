@@ -16,7 +16,7 @@ garbage at worst, never a hole. What a repair gave up stays.
 
 import msgspec
 
-from twin_actors.commit import NotUnderstood, Seal, decode
+from twin_actors.commit import NotUnderstood, Seal, compress, decode, decompress
 from twin_actors.errors import PartitionStopped, Unavailable
 from twin_actors.journals import ABSENT, Journal
 from twin_actors.shard import Shard
@@ -43,8 +43,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     tail: Tail
 
 
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 """Rises together with that of records; every lower one is read."""
+
+MOST_BYTES = 2**31
+"""Of a snapshot: more than the memory of a Functions instance."""
 
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
@@ -91,7 +94,8 @@ async def partitions(journal: Journal) -> list[int]:
 
 def encode_snapshot(shard: Shard, tail: Tail) -> bytes:
     """Return the bytes of a shard at a place in its journal."""
-    return msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, shard, tail))
+    data = msgspec.msgpack.encode(Snapshot(SNAPSHOT_FORMAT, shard, tail))
+    return data if shard.statistics else compress(data)  # those of thousands of sensors are noise to a compressor
 
 
 MOST_LOOKS = 8
@@ -160,8 +164,8 @@ def decode_snapshot(data: bytes, name: str) -> Snapshot:
     PartitionStopped
     """
     try:
-        snapshot = _snapshot_decoder.decode(data)
-    except msgspec.DecodeError as error:
+        snapshot = _snapshot_decoder.decode(decompress(data, MOST_BYTES))
+    except (msgspec.DecodeError, ValueError) as error:
         raise PartitionStopped(f"snapshot {name} cannot be read: {error}") from error
     if not 1 <= snapshot.format <= SNAPSHOT_FORMAT:
         raise NotUnderstood(

@@ -25,8 +25,9 @@ from twin_actors.outputs import Output
 from twin_actors.overdue import is_overdue, overtake, will_be_overdue
 from twin_actors.shard import Shard
 from twin_actors.telling import DueTimer
-from twin_actors.turn import Folded, Work, run
+from twin_actors.turn import run
 from twin_actors.twin import RUL, TwinType
+from twin_actors.work import Folded, Work
 
 LATE_AFTER_SECONDS = 30.0
 OFFLINE_AFTER_SECONDS = 300.0
@@ -205,7 +206,7 @@ def _due(
             due = sorted((at, name) for name, at in twin.timers.items() if at <= time)
             messages = [DueTimer(message=TimerDue(name, at), hub_time=now) for at, name in due]
             if messages:
-                works.append(Work(shard.partition, twin, types[twin.type_name], messages, ()))
+                works.append(Work(shard.partition, twin, types[twin.type_name], messages))
             count += len(messages)
             if count >= SLICE_TIMERS:
                 break

@@ -4,7 +4,6 @@ Everything here is pure and can be replayed. Each twin's messages run in order i
 its own; where turns ask for a kernel, the requests of all twins are gathered into one call.
 """
 
-import hashlib
 import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
@@ -23,82 +22,32 @@ from twin_actors.layout import decode_state, encode_state, upgraded
 from twin_actors.messages import Envelope, Quality, Reading, Row
 from twin_actors.outputs import Output, SendCommand
 from twin_actors.overdue import break_silence
-from twin_actors.quality import judge, overall
+from twin_actors.quality import judge, overall, packed, unpacked
 from twin_actors.requests import AddressedRequest
-from twin_actors.telling import MAX_FOLLOWING, Addressed, AddressedTell, DueTimer, Said
-from twin_actors.twin import Frame, KernelRequest, PropertyValue, Turn, TwinType
-from twin_actors.wide import Hearing, Statistics, listen, overall_quality, row_flags
+from twin_actors.telling import MAX_FOLLOWING, AddressedTell, DueTimer, Said
+from twin_actors.together import fold_together
+from twin_actors.twin import Fleet, Frame, KernelRequest, PropertyValue, Turn, TwinType
+from twin_actors.wide import Hearing, listen, overall_quality, row_flags
+from twin_actors.work import RECENT_KEYS, Folded, Work, message_key, unpacked_keys
 
 type Turns[T] = Generator[KernelRequest, Any, T]
 
 _encode = msgspec.msgpack.Encoder().encode
-
-RECENT_KEYS = 64
-"""How many message ids a twin remembers, to count what its device sends again."""
 
 MAX_OUTPUTS = 32
 """Outputs of one message, beyond which its rules are applied to its last row only: what a device kept for hours may
 pass a limit hundreds of times."""
 
 
-class Work(msgspec.Struct, frozen=True):
-    """A twin, and the messages of the batch that are for it, in order."""
-
-    partition: int
-    twin: Twin
-    twin_type: TwinType[Any]
-    envelopes: Sequence[Addressed | DueTimer]
-    recent_keys: Sequence[int]
-    waiting: int = 0
-    """How many commands wait for its device."""
-    statistics: Statistics | None = None
-    """Of its signals, where it hears frames."""
-
-
-class Folded(msgspec.Struct):
-    """What became of a twin's messages.
-
-    Attributes
-    ----------
-    twin : Twin
-        After them.
-    accepted : list
-        (envelope, key of its message id, quality of each row) of each message folded.
-    refused : list
-        (envelope, reason) of each message that could not be folded.
-    resent : int
-        Messages that had been folded before under the same id.
-    requests, repeated : int
-        What apps asked for the first time, and again.
-    timers : int
-        Those that were due; one whose turn was refused is over as well.
-    outputs : list of Output
-        What the twin's rules and the apps' requests leave for the world.
-    statistics : Statistics or None
-        Of its signals after the frames folded; None where there were none.
-    frames : dict
-        Sequence number of each message of frames → the times given to its rows, and their qualities, packed.
-    """
-
-    twin: Twin
-    accepted: list[tuple[Envelope | AddressedTell, int, list[dict[str, Quality]]]]
-    refused: list[tuple[Addressed | DueTimer, Rejected]]
-    resent: int = 0
-    requests: int = 0
-    repeated: int = 0
-    timers: int = 0
-    outputs: list[Output] = []
-    statistics: Statistics | None = None
-    frames: dict[int, tuple[list[float], list[bytes]]] = {}
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether the twin must be committed."""
-        return bool(self.accepted or self.resent or self.requests or self.timers)
-
-
 def run(works: Sequence[Work]) -> list[Folded]:
     """Run the turns of a batch, and return what became of each twin, in the order given."""
+    together = fold_together(works)
+    alone = iter(one_by_one([work for work, folded in zip(works, together, strict=True) if folded is None]))
+    return [next(alone) if folded is None else folded for folded in together]
+
+
+def one_by_one(works: Sequence[Work]) -> list[Folded]:
+    """Run the turns of a batch as `run` does, without a thought for fleets."""
     return gather([_fold(work) for work in works])
 
 
@@ -134,7 +83,8 @@ def _answer(waiting: dict[int, KernelRequest]) -> list[tuple[int, Any]]:
     for (kernel, _), indices in groups.items():
         rows = [waiting[index].arguments for index in indices]
         try:
-            answers += list(zip(indices, call(kernel, rows), strict=True))  # all rows, or none
+            results = kernel(rows) if isinstance(kernel, Fleet) else call(kernel, rows)
+            answers += list(zip(indices, results, strict=True))  # all rows, or none
         except Exception as error:  # noqa: BLE001  a kernel's fault belongs to a row: find whose
             if len(rows) == 1:
                 answers.append((indices[0], error))
@@ -150,13 +100,6 @@ def call(kernel: Any, rows: Sequence[tuple[float, ...]]) -> list[Any]:  # noqa: 
         return list(result.tolist())
     make = getattr(type(result), "_make", tuple)
     return [make(row) for row in zip(*(column.tolist() for column in result), strict=True)]
-
-
-def message_key(message_id: str | None) -> int:
-    """Return 64 bits that stand for a message id, 0 for none."""
-    if not message_id:
-        return 0
-    return int.from_bytes(hashlib.blake2b(message_id.encode(errors="surrogatepass"), digest_size=8).digest()) or 1
 
 
 def new_twin(twin_id: str, twin_type: TwinType[Any], state_version: int = 0, *, is_announced: bool = False) -> Twin:
@@ -177,7 +120,7 @@ def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of
         state = decode_state(folded.twin, work.twin_type)
     except Rejected as refusal:
         return Folded(work.twin, [], [(envelope, refusal) for envelope in work.envelopes])
-    recent = dict.fromkeys(work.recent_keys)
+    recent = dict.fromkeys(unpacked_keys(work.recent_keys))
     for envelope in work.envelopes:
         key = message_key(envelope.event.message_id) if isinstance(envelope, Envelope) else 0
         if key in recent:
@@ -204,7 +147,7 @@ def _fold(work: Work) -> Turns[Folded]:  # noqa: C901  one case for each kind of
                 del recent[next(iter(recent))]
         folded.outputs += outputs
         if not isinstance(envelope, DueTimer):  # which the twin has in itself, and no event brought
-            folded.accepted.append((envelope, key, flags))
+            folded.accepted.append((envelope, key, flags if any(flags) else []))
     if folded.is_changed:
         folded.twin = msgspec.structs.replace(
             folded.twin,
@@ -276,7 +219,12 @@ def _turn(
     hearing = _listen(work, folded, envelope.rows[0])
     said: Said | None = None
     hub_time = event.enqueued_time if event.received_time is None else event.received_time
-    signals, last_time, quality, maintenance = twin.signals, twin.last_reading_time, twin.quality, twin.maintenance
+    signals, last_time, quality, maintenance = (
+        unpacked(twin.signals),
+        twin.last_reading_time,
+        twin.quality,
+        twin.maintenance,
+    )
     flags: list[dict[str, Quality]] = []
     outputs: list[Output] = []
     shown: Mapping[str, PropertyValue | None] | None = None
@@ -326,7 +274,7 @@ def _turn(
     after = msgspec.structs.replace(
         twin,
         state=encoded,
-        signals=signals,
+        signals=signals if twin_type.fleet is None else packed(signals, twin_type.fleet.channels),
         reading_count=twin.reading_count + len(envelope.rows),
         last_reading_time=last_time,
         last_seen_time=max(twin.last_seen_time, hub_time),

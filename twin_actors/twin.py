@@ -6,7 +6,7 @@ name ``TWIN``. Its `receive` is plain, deterministic code: no I/O, no clock, no 
 
 import functools
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from twin_actors.documents import Priority, Severity
 from twin_actors.documents import PropertyValue as PropertyValue  # noqa: PLC0414  part of what a type is written with
 from twin_actors.documents import Source as Source  # noqa: PLC0414  part of what a type is written with
 from twin_actors.frames import Frame as Frame  # noqa: PLC0414  part of what a type is written with
-from twin_actors.messages import Reading
+from twin_actors.messages import Quality, Reading
 
 type Message = Reading
 """What a twin hears if its type names nothing else: a reading of its device."""
@@ -27,7 +27,7 @@ class KernelRequest(msgspec.Struct, frozen=True):
     """One row of a kernel call; the runtime gathers the rows of all twins of a batch."""
 
     kernel: Callable[..., Any]
-    arguments: tuple[float, ...]
+    arguments: tuple[Any, ...]
 
 
 def ask(kernel: Callable[..., Any], *arguments: float) -> KernelRequest:
@@ -286,11 +286,70 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return np.array([(one.low, one.high, one.max_rate) for one in self.channels], dtype=np.float64).reshape(-1, 3)
 
 
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The turns of many twins at once: for a type whose devices speak often, and whose `receive` is a kernel.
+
+    Its state has one field, ``numbers: bytes``: float64, little-endian, NaN for what is not known. A reading that is
+    late, or has no usable value, changes nothing.
+
+    Attributes
+    ----------
+    follow : Callable
+        ``(states, twin, time, values, suspect, columns) → seen``: brings twins forward, reading by reading. `states`,
+        shape (n, width), is changed in place, and no row of it touches another. Of each reading, m in all: `twin`, the
+        row that it is of, `time` [s since 1970], `values` and `suspect`, shape (m, len(channels)): NaN where a channel
+        has no usable value, 1 where one is suspect. `seen`, shape (m, len(columns)), is what stands in some columns
+        after each. No number of a state may become infinite.
+    channels : tuple of str
+        What the columns of `values` are: the names of the type's channels, in their order.
+    columns : Mapping
+        Property → column of `states` that holds its value while it is shown: of all that rules limit.
+    """
+
+    follow: Callable[
+        [
+            npt.NDArray[np.float64],
+            npt.NDArray[np.intp],
+            npt.NDArray[np.float64],
+            npt.NDArray[np.float64],
+            npt.NDArray[np.uint8],
+            npt.NDArray[np.intp],
+        ],
+        npt.NDArray[np.float64],
+    ]
+    channels: tuple[str, ...]
+    columns: Mapping[str, int]
+
+    def receive[S](self, state: S, reading: Reading) -> "Turn[S] | Generator[KernelRequest, Any, Turn[S]]":
+        """Fold one reading: what a type with a fleet names as its `receive`."""
+        return Turn(state) if reading.is_late or not reading.values else self._follow(state, reading)
+
+    def _follow[S](self, state: S, reading: Reading) -> "Generator[KernelRequest, Any, Turn[S]]":
+        values = [reading.values.get(name, math.nan) for name in self.channels]
+        suspect = bytes(reading.quality.get(name) is Quality.SUSPECT for name in self.channels)
+        numbers = yield KernelRequest(self, (state.numbers, reading.time, values, suspect))  # type: ignore[attr-defined]
+        return Turn(type(state)(numbers))  # type: ignore[call-arg]
+
+    def __call__(self, rows: Sequence[tuple[bytes, float, list[float], bytes]]) -> list[bytes]:
+        """Answer the requests of several twins, a row each."""
+        states, times, values, suspects = zip(*rows, strict=True)
+        numbers = self.matrix(states)
+        doubted = np.frombuffer(b"".join(suspects), np.uint8).reshape(len(rows), -1)
+        each, nothing = np.arange(len(rows)), np.array([], np.intp)
+        self.follow(numbers, each, np.array(times, np.float64), np.array(values, np.float64), doubted, nothing)
+        return [row.tobytes() for row in numbers]
+
+    @staticmethod
+    def matrix(states: Sequence[bytes]) -> npt.NDArray[np.float64]:
+        """Return the numbers of some states, a row each, to be changed."""
+        return np.frombuffer(bytearray().join(states), np.float64).reshape(len(states), -1)
+
+
 # What it takes beside the state is what `hears` names, which the type checker cannot know.
 type Receive[S] = Callable[[S, Any], Turn[S] | Generator[KernelRequest, Any, Turn[S]]]
 
 
-class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
+class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The kind of a twin: what it remembers, hears, does and shows.
 
     Attributes
@@ -307,6 +366,8 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
         What the graph shows of a state: property name → finite value; None takes one away that was shown.
     channels : tuple of Channel
         The quantities its device reports.
+    fleet : Fleet or None
+        How many of them are folded at once, where its `receive` is that of the fleet.
     frames : Frames or None
         What it reports by thousands: each row is heard as a `Frame`.
     features : Callable or None
@@ -335,6 +396,7 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     receive: Receive[S]
     properties: Callable[[S], Mapping[str, PropertyValue | None]]
     channels: tuple[Channel, ...]
+    fleet: Fleet | None = None
     frames: Frames | None = None
     features: Callable[[S], tuple[float, ...] | None] | None = None
     rules: tuple[Rule, ...] = ()
@@ -345,3 +407,25 @@ class TwinType[S: msgspec.Struct](msgspec.Struct, frozen=True, kw_only=True):
     upgrades: tuple[Upgrade, ...] = ()
     hears: frozenset[type] = frozenset({Reading})
     part_of: Callable[[str], str] = lambda _twin_id: ""
+
+    @functools.cached_property
+    def channel_table(self) -> npt.NDArray[np.float64]:
+        """The channels as `kernels.signal_quality` takes them."""
+        rows = [(one.low, one.high, one.max_rate, one.stuck_after, one.required) for one in self.channels]
+        return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+    @functools.cached_property
+    def limits(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of a type with a fleet: the columns that rules limit, and sign and limit: past where sign value > limit."""
+        assert self.fleet is not None
+        rows = [
+            (
+                self.fleet.columns[rule.signal],
+                1.0 if rule.below is None else -1.0,
+                rule.above if rule.below is None else -rule.below,
+            )
+            for rule in self.rules
+            if rule.absent_for is None and rule.signal in self.fleet.columns
+        ]
+        columns, signs, limits = zip(*rows, strict=True) if rows else ((), (), ())
+        return np.array(columns, np.intp), np.array(signs, np.float64), np.array(limits, np.float64)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from aiohttp import ClientSession, web
 from yarl import URL
 
+from twin_actors.commit import HEADER_BYTES, MAX_FRAME_BYTES, decompress
+
 BODY = web.RequestKey("body", bytes)
 """The bytes of a request, for traps to look at."""
 
@@ -59,7 +61,7 @@ def writes(request: web.Request) -> bool:
 
 def orders_work(request: web.Request) -> bool:
     """Whether a request commits a work order."""
-    return is_append(request) and b"-order-" in request[BODY]
+    return is_append(request) and b"-order-" in bytes(decompress(request[BODY][HEADER_BYTES:], MAX_FRAME_BYTES))
 
 
 def is_queued(request: web.Request) -> bool:

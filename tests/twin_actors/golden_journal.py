@@ -24,6 +24,7 @@ from twin_actors.shard import Shard
 from twin_actors.snapshot import manifest_path, restore
 from twin_actors.sweep import COLD_AFTER_SECONDS
 from twin_actors.twin import SetTimer, Tell, Turn, TwinType
+from twin_actors.work import KEY_BYTES
 
 GOLDEN = Path(__file__).parent / "golden" / "journal"
 LIMITS = Limits(segment_records=6, snapshot_bytes=2_000)
@@ -81,7 +82,9 @@ def shown(shard: Shard) -> Any:
             }
             for twin in shard.twins.values()
         },
-        "recentKeys": {twin_id: len(shard.recall(twin_id)[1]) for twin_id in shard.twins if shard.recall(twin_id)[1]},
+        "recentKeys": {
+            twin_id: len(shard.recall(twin_id)[1]) // KEY_BYTES for twin_id in shard.twins if shard.recall(twin_id)[1]
+        },
         "outbox": {str(number): type(entry).__name__ for number, entry in shard.outbox.items()},
         "sentChannels": {str(partition): number for partition, number in shard.sent_channels.items()},
         "receivedChannels": {str(partition): number for partition, number in shard.received_channels.items()},

@@ -129,6 +129,6 @@ def test_a_whole_frame_with_unknown_content_stops_too() -> None:
     import zlib
 
     payload = msgspec.msgpack.encode({"type": "compact", "append_id": "x"})
-    frame = struct.pack("<4sII", MAGIC, len(payload), zlib.crc32(payload)) + payload
+    frame = struct.pack("<4sII", MAGIC, len(payload), zlib.crc32(payload, zlib.crc32(MAGIC))) + payload
     with pytest.raises(PartitionStopped, match="cannot be read"):
         read(frame)

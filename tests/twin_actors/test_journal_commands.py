@@ -13,7 +13,7 @@ from tests.twin_actors.test_golden_journals import VERSIONS, stored
 from tests.twin_actors.world import ENDS as COUNTED
 from tests.twin_actors.world import START, World, balance, heard_of, same, telemetry, twin_at
 from twin_actors.audit import ENDS, audit
-from twin_actors.commit import MAGIC, Claim, Commit, Record, checksum, encode
+from twin_actors.commit import MAGIC, Claim, Commit, Record, checksum, decompress, encode
 from twin_actors.errors import Fenced, PartitionStopped, Rejected, TwinfoldError
 from twin_actors.journals import Stored
 from twin_actors.journals.blob import BlobJournal
@@ -181,7 +181,7 @@ class TestVerify:
     async def test_a_snapshot_that_is_not_what_the_records_make(self, world: World) -> None:
         """It can be read, and it lies."""
         stored = world.journal._objects[published(world)]
-        content = msgspec.msgpack.decode(stored.data)
+        content = msgspec.msgpack.decode(decompress(stored.data, 10**6))
         content["shard"]["totals"]["messages"] += 1
         world.journal._objects[published(world)] = Stored(msgspec.msgpack.encode(content), stored.etag)
         assert "not what the records before it make" in (await findings(world))[0]
@@ -189,7 +189,7 @@ class TestVerify:
     async def test_a_snapshot_that_stands_nowhere(self, world: World) -> None:
         """Its place is in the middle of a record."""
         stored = world.journal._objects[published(world)]
-        content = msgspec.msgpack.decode(stored.data)
+        content = msgspec.msgpack.decode(decompress(stored.data, 10**6))
         content["tail"]["position"] -= 1
         world.journal._objects[published(world)] = Stored(msgspec.msgpack.encode(content), stored.etag)
         assert "where no record is" in (await findings(world))[0]

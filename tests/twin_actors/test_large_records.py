@@ -13,7 +13,7 @@ from tests.twin_actors.kettle import KETTLE, documents, hear, kettles, reading, 
 from tests.twin_actors.test_first_contact import Away
 from tests.twin_actors.test_io_faults import fold_all, whole_journal
 from tests.twin_actors.world import PROBE, World, balance, same, telemetry, twin_at
-from twin_actors.commit import MAX_FRAME_BYTES, Commit, size_of
+from twin_actors.commit import HEADER_BYTES, MAX_FRAME_BYTES, Commit, decompress, size_of
 from twin_actors.documents import Collection, OperationStatus
 from twin_actors.messages import Reading
 from twin_actors.ownership import Limits
@@ -113,7 +113,7 @@ async def test_a_process_that_dies_between_the_parts_forgets_none(deadly: int) -
 
     async def die(path: str, position: int, data: bytes) -> None:
         nonlocal records
-        records += NOTHING in data
+        records += NOTHING in bytes(decompress(data[HEADER_BYTES:], MAX_FRAME_BYTES))
         if records > deadly:
             raise Killed
         await append(path, position, data)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -34,7 +35,6 @@ from twin_actors.sinks import Answer, DeviceCommand
 from twin_actors.sinks.memory import MemoryDevices, MemoryDocuments, MemoryWorkOrders
 from twin_actors.twin import RUL_RULES, TwinType
 from twin_actors.types.pump.rules import LEAST_PART, RATED_RPM, slower
-from twin_actors.types.pump.twin import State as PumpState
 
 ONE = "kettle-1"
 
@@ -154,7 +154,7 @@ class TestMachines:
     def test_slowing_down_never_speeds_up(self) -> None:
         """Whatever the speed."""
         for speed in range(0, 3500, 50):
-            asked_for = slower(PumpState(last={"speed": float(speed)}, is_running=True))
+            asked_for = slower(SimpleNamespace(last={"speed": float(speed)}, is_running=True))
             assert asked_for is None or LEAST_PART * RATED_RPM <= asked_for < speed
 
     async def test_what_was_kept_commands_nothing(self, world: World, runtime: Runtime) -> None:

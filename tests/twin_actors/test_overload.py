@@ -6,12 +6,11 @@ from tests.twin_actors.kettle import TYPES as KETTLES
 from tests.twin_actors.kettle import kettles, reading
 from tests.twin_actors.world import balance
 from twin_actors.active import MAX_OUTBOX
-from twin_actors.cold import KEY_BYTES
 from twin_actors.ownership import Limits
 from twin_actors.runtime import Runtime
 from twin_actors.sinks import GraphTwin, Throttled
 from twin_actors.sinks.memory import MemoryGraph
-from twin_actors.turn import RECENT_KEYS
+from twin_actors.work import KEY_BYTES, RECENT_KEYS
 
 BATCH = 50
 """Events that are folded in a second."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.twin_actors.world import FakeClock, same
-from twin_actors.commit import Claim, Commit, Seal, checksum, encode
+from twin_actors.commit import Claim, Commit, Seal, checksum, decompress, encode
 from twin_actors.errors import Fenced, PartitionStopped, Unanswered, Unavailable
 from twin_actors.journals import Stored
 from twin_actors.journals.memory import MemoryJournal
@@ -280,7 +280,7 @@ class TestSnapshots:
             await journal.delete(path)
         else:
             stored = await journal.read(path)
-            document = msgspec.msgpack.decode(stored.data)
+            document = msgspec.msgpack.decode(decompress(stored.data, 10**6))
             document["format"] = SNAPSHOT_FORMAT + 1
             data = msgspec.msgpack.encode(document) if damage == "format" else stored.data[:-3]
             journal._objects[path] = Stored(data, stored.etag)

@@ -12,8 +12,9 @@ from tests.twin_actors.world import PROBE_TYPE, START, Heard, telemetry
 from twin_actors.errors import PartitionStopped, Rejected
 from twin_actors.layout import decode_state
 from twin_actors.messages import Envelope, Quality, Reading, open_envelope
-from twin_actors.turn import Folded, Work, gather, message_key, new_twin, run
+from twin_actors.turn import gather, new_twin, run
 from twin_actors.twin import KernelRequest, Turn, TwinType, ask
+from twin_actors.work import Folded, Work, message_key, packed_key
 
 
 class Halves(NamedTuple):
@@ -49,7 +50,7 @@ def halving(kernel: Callable[..., Any]) -> TwinType[Heard]:
     return msgspec.structs.replace(PROBE_TYPE, receive=receive)
 
 
-def work(twin_type: TwinType[Any], twin_id: str, *messages: tuple[float, ...], keys: tuple[int, ...] = ()) -> Work:
+def work(twin_type: TwinType[Any], twin_id: str, *messages: tuple[float, ...], keys: bytes = b"") -> Work:
     """Return a twin with its messages; each message is the serial numbers of its rows."""
     envelopes = []
     for number, serials in enumerate(messages):
@@ -186,7 +187,7 @@ def test_what_is_not_finite_is_never_shown(value: float) -> None:
 def test_repeats_are_counted_not_folded() -> None:
     """Against what the twin remembers, and within the batch."""
     kind = halving(Kernel())
-    one = work(kind, "a", (2.0,), (4.0,), (6.0,), keys=(message_key("known"),))
+    one = work(kind, "a", (2.0,), (4.0,), (6.0,), keys=packed_key(message_key("known")))
     ids = ["known", "new", "new"]
     envelopes = [
         msgspec.structs.replace(envelope, event=msgspec.structs.replace(envelope.event, message_id=message_id))
@@ -205,7 +206,7 @@ def test_a_refused_message_may_come_again_under_its_id() -> None:
         msgspec.structs.replace(envelope, event=msgspec.structs.replace(envelope.event, message_id="m"))
         for envelope in one.envelopes
     ]
-    (folded,) = run([Work(0, one.twin, kind, envelopes, ())])
+    (folded,) = run([Work(0, one.twin, kind, envelopes)])
     assert serials(folded) == [2]
     assert folded.resent == 0
 
@@ -223,7 +224,7 @@ def test_late_rows_leave_the_newest_reading() -> None:
         msgspec.structs.replace(telemetry("a", 1), body=body, enqueued_time=START)
         for body in (b'{"serial": 2, "time": %d}' % START, b'{"serial": 4, "x": 1, "time": %d}' % (START - 50))
     ]
-    (folded,) = run([Work(0, new_twin("a", kind), kind, [open_envelope(event, 0) for event in events], ())])
+    (folded,) = run([Work(0, new_twin("a", kind), kind, [open_envelope(event, 0) for event in events])])
     assert (folded.twin.reading_count, folded.twin.last_reading_time) == (2, START)
     assert folded.twin.quality is Quality.GOOD
 

@@ -33,8 +33,9 @@ from twin_actors.journals.memory import MemoryJournal
 from twin_actors.messages import ARROW, Event, Quality, open_envelope
 from twin_actors.ownership import Limits
 from twin_actors.requests import Deletion
-from twin_actors.turn import Folded, Work, new_twin, run
+from twin_actors.turn import new_twin, run
 from twin_actors.wide import Statistics, pack, refold, unpack
+from twin_actors.work import Folded, Work
 
 NAN = np.nan
 GOOD_ROW = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -53,7 +54,7 @@ def fold(*bodies: bytes, twin: Twin | None = None, held: Statistics | None = Non
         )
         for number, body in enumerate(bodies, 1)
     ]
-    return run([Work(0, twin or new_twin(ONE, TYPE), TYPE, envelopes, (), statistics=held)])[0]
+    return run([Work(0, twin or new_twin(ONE, TYPE), TYPE, envelopes, statistics=held)])[0]
 
 
 def test_a_frame_is_a_reading() -> None:

@@ -22,8 +22,9 @@ from twin_actors.layout import decode_state, rolled_back, upgraded
 from twin_actors.messages import Envelope, Event, Quality, Reading, Row, TimerDue, Told
 from twin_actors.projection import shown_properties
 from twin_actors.registry import Registry, load_registry
-from twin_actors.turn import Folded, Work, gather, new_twin, run
+from twin_actors.turn import gather, new_twin, run
 from twin_actors.twin import Channel, Message, TwinType
+from twin_actors.work import Folded, Work
 
 GOLDEN = Path(__file__).parent / "golden"
 START = 1_700_000_000.0
@@ -116,7 +117,7 @@ def follow(twin_type: TwinType[Any], heard: Sequence[Message]) -> Any:
 
 def fold(twin_type: TwinType[Any], envelopes: Sequence[Envelope]) -> Folded:
     """Run envelopes through the turns of the runtime."""
-    return run([Work(0, new_twin("twin-1", twin_type), twin_type, envelopes, ())])[0]
+    return run([Work(0, new_twin("twin-1", twin_type), twin_type, envelopes)])[0]
 
 
 def envelope(rows: Sequence[Row], number: int = 1, message_id: str | None = None) -> Envelope:
@@ -266,7 +267,9 @@ def write_golden(twin_type: TwinType[Any]) -> Path:
     folder.mkdir(parents=True)
     state = follow(twin_type, sample(twin_type))
     (folder / "state.msgpack").write_bytes(encode(state))
-    shown = json.dumps(dict(twin_type.properties(state)), indent=2)
+    shown = json.dumps(
+        {name: value for name, value in twin_type.properties(state).items() if value is not None}, indent=2
+    )
     (folder / "properties.json").write_text(shown + "\n", encoding="utf-8")
     return folder
 

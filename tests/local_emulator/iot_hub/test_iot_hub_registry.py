@@ -258,9 +258,9 @@ def test_signatures_are_checked(hub: HubThread) -> None:
 @pytest.mark.parametrize(
     ("authorization", "status"),
     [
-        (_bearer("https://iothubs.azure.net", 600), 200),
-        (_bearer("https://iothubs.azure.net/", 600), 200),
-        (_bearer("https://storage.azure.com", 600), 401),
+        (_bearer("https://iothubs.azure.net", 86_400), 200),
+        (_bearer("https://iothubs.azure.net/", 86_400), 200),
+        (_bearer("https://storage.azure.com", 86_400), 401),
         (_bearer("https://iothubs.azure.net", -1), 401),
         ("Bearer nonsense", 401),
         ("Bearer a.b.c", 401),
@@ -277,7 +277,7 @@ class Credential:
     def get_token(self, *scopes: str, **_: object) -> AccessToken:
         """A token for the scope that the SDK asks for."""
         assert scopes == ("https://iothubs.azure.net/.default",)
-        return AccessToken(_bearer("https://iothubs.azure.net", 600).split(" ")[1], int(time.time()) + 600)
+        return AccessToken(_bearer("https://iothubs.azure.net", 86_400).split(" ")[1], int(time.time()) + 600)
 
 
 def test_sdk_with_an_identity(hub: HubThread) -> None:

@@ -2,28 +2,18 @@
 
 import math
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels.pump_condition import CALIBRATION_READINGS, MEMORY_DAYS, SYMPTOM, SYMPTOMS, no_pump, remember_pumps
 from tests.twin_actors.twin_contract import START, turn
 from twin_actors.messages import Reading
-from twin_actors.types.pump import trend
-from twin_actors.types.pump.health import CALIBRATION_READINGS, LEAST_SCALE, Symptom
-from twin_actors.types.pump.trend import (
-    DAY,
-    FEATURE_NAMES,
-    MEMORY_DAYS,
-    NOTHING,
-    WORSE,
-    Trend,
-    feature_row,
-    rates,
-    remember,
-)
-from twin_actors.types.pump.twin import TWIN, State, features
+from twin_actors.types.pump.state import COLUMN as PLACE
+from twin_actors.types.pump.state import State, Symptom, Trend
+from twin_actors.types.pump.trend import DAY, FEATURE_NAMES, WORSE, feature_row, rates
+from twin_actors.types.pump.twin import TWIN, features
 
 ALL = dict.fromkeys((channel.name for channel in TWIN.channels), 20.0)
 COLUMN = {name: index for index, name in enumerate(FEATURE_NAMES)}
@@ -34,17 +24,22 @@ def symptom(value: float, days: float, mean: float = 1.0, count: int = CALIBRATI
     return Symptom(value, value, START + days * DAY, count, mean, 0.0)
 
 
-def memories(kept: msgspec.Raw) -> dict[str, Trend]:
-    """What is kept of each symptom."""
-    return msgspec.msgpack.decode(kept, type=dict[str, Trend])
+def remembered(pump: np.ndarray, **symptoms: Symptom) -> State:
+    """Bring the memories of a pump forward to what its symptoms are now."""
+    for name, one in symptoms.items():
+        for part in SYMPTOM:
+            pump[0, PLACE[f"symptoms.{name}.{part}"]] = getattr(one, part)
+    remember_pumps(pump)
+    return State(pump.tobytes())
 
 
 def watched(days: list[float], values: list[float], mean: float) -> Trend:
     """What is remembered of a course that begins at the baseline."""
-    trends = remember(NOTHING, {"vibration": symptom(mean, 0.0, mean)})
+    pump = no_pump().reshape(1, -1)
+    state = remembered(pump, vibration=symptom(mean, 0.0, mean))
     for day, value in zip(days, values, strict=True):
-        trends = remember(trends, {"vibration": symptom(value, day, mean)})
-    return memories(trends)["vibration"]
+        state = remembered(pump, vibration=symptom(value, day, mean))
+    return state.trends["vibration"]
 
 
 courses = st.lists(st.tuples(st.floats(0.01, 40.0), st.floats(-5.0, 5.0)), min_size=1, max_size=40)
@@ -80,14 +75,15 @@ def test_rates_wait_for_ten_days() -> None:
 
 def test_what_is_not_heard_is_not_remembered_again() -> None:
     """A silent channel keeps its memory, and after a week tells no feature any more."""
-    before = remember(NOTHING, {"vibration": symptom(2.0, 0.0)})
-    assert remember(before, {"vibration": symptom(2.0, 0.0)}) == before
+    pump = no_pump().reshape(1, -1)
+    before = remembered(pump, vibration=symptom(2.0, 0.0))
+    assert remembered(pump, vibration=symptom(2.0, 0.0)) == before
     silent = {"vibration": symptom(2.0, 0.0), "head": symptom(-0.1, 8.0, mean=0.0)}
-    row = feature_row(START + 8.0 * DAY, ALL, silent, before)
+    row = feature_row(START + 8.0 * DAY, ALL, silent, before.trends)
     assert row is not None
     assert math.isnan(row[COLUMN["vibration.level"]])
     assert row[COLUMN["head.level"]] == row[COLUMN["head.rise"]] == -0.1
-    assert feature_row(START + 6.9 * DAY, ALL, silent, before)[COLUMN["vibration.rise"]] == 1.0  # type: ignore[index]
+    assert feature_row(START + 6.9 * DAY, ALL, silent, before.trends)[COLUMN["vibration.rise"]] == 1.0  # type: ignore[index]
 
 
 def test_nothing_is_said_before_a_baseline_is_complete() -> None:
@@ -107,7 +103,7 @@ def test_an_unknown_machine_is_judged_by_what_is_usual_there() -> None:
         "acceleration1": symptom(1.1, 0.0),
         "vibration": symptom(2.0, 0.0),
     }
-    row = feature_row(START, ALL, symptoms, NOTHING)
+    row = feature_row(START, ALL, symptoms, {})
     assert row is not None
     assert math.isnan(row[COLUMN["head.level"]])
     assert row[COLUMN["head.rise"]] == pytest.approx(-0.1)
@@ -125,7 +121,7 @@ def test_what_rests_on_assumptions_has_no_level(channel: str, symptom_name: str)
     """Where a speed, a pressure or a room's temperature was never heard, only changes tell."""
     symptoms = {"head": symptom(-0.1, 0.0, mean=0.0), symptom_name: symptom(0.1, 0.0, mean=0.0)}
     heard = {name: value for name, value in ALL.items() if name != channel}
-    measured, assumed = (feature_row(START, last, symptoms, NOTHING) for last in (ALL, heard))
+    measured, assumed = (feature_row(START, last, symptoms, {}) for last in (ALL, heard))
     assert measured is not None
     assert assumed is not None
     assert measured[COLUMN[f"{symptom_name}.level"]] == 0.1
@@ -139,12 +135,12 @@ def test_a_turn_brings_the_memories_forward_once_an_hour() -> None:
     for second in range(0, 3 * 3600, 30):
         state = turn(TWIN, state, Reading(START + second, {"vibration": 1.0, "speed": 2950.0}, {}))
         assert state.trends_time == START + 3600.0 * (second // 3600)
-    assert memories(state.trends)["vibration"].time == START + 2 * 3600.0
+    assert state.trends["vibration"].time == START + 2 * 3600.0
 
 
 def test_every_feature_has_a_direction() -> None:
     """Heat and vibration are never good news, a higher head never bad."""
-    assert len(FEATURE_NAMES) == len(WORSE) == 4 * len(LEAST_SCALE) == 4 * len(trend.SYMPTOMS)
+    assert len(FEATURE_NAMES) == len(WORSE) == 4 * len(SYMPTOMS)
     direction = dict(zip(FEATURE_NAMES, WORSE, strict=True))
     assert {direction[f"head.{kind}"] for kind in ("level", "rise", "monthRate", "halfYearRate")} == {1}
     assert {direction[f"power.{kind}"] for kind in ("level", "rise", "monthRate", "halfYearRate")} == {0}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.twin_actors.simulator.ledger import Ledger, promise
-from tests.twin_actors.simulator.twins import Heard
+from tests.twin_actors.simulator.twins import remembered
 from tests.twin_actors.world import same
 from twin_actors.commit import DeadLetter, KeepLetter, OutboxEntry, StrikeLetter
 from twin_actors.documents import Collection, Document, WorkOrder
@@ -161,9 +161,11 @@ class Books:
         twin = ledger.versions.get((twin_id, version))
         promise(twin is not None, f"the graph shows version {version} of {twin_id}, and no record says so")
         assert twin is not None
-        state = msgspec.msgpack.decode(twin.state, type=Heard)
+        state = remembered(twin)
         has = (shown.properties.get("heard"), shown.properties.get("chain"), shown.properties.get("readingCount"))
-        promise(has == (state.count, state.chain, state.count), f"the graph shows {has} of {twin_id}, not {state}")
+        promise(
+            has == (state.count, state.chain, twin.reading_count), f"the graph shows {has} of {twin_id}, not {state}"
+        )
 
     def removed(self, twin_id: str, state_version: int) -> None:
         """Take a removal from the graph."""

@@ -31,7 +31,9 @@ STRANGER = frozenset({"no_such_twin", "model_mismatch", "unknown_model", "graph_
 class Known(msgspec.Struct):
     """What a twin must be."""
 
+    readings: int = 0
     count: int = 0
+    """Of those that it has heard: a meter hears no late ones."""
     chain: int = 0
     temperature: float | None = None
     scale: float = 0.0
@@ -320,21 +322,22 @@ class Reference:
             known.resent += 1
             self._now.counts["resent"] += 1
             self._now.touched[twin_id] = None
-        elif any(row.get("serial", POISON[0]) in POISON for row in rows) or (
-            _is_kettle(twin_id) and any(is_dead_end(path_of(row)) for row in rows)
-        ):
+        elif any(self._is_poison(twin_id, row) for row in _heard(twin_id, known, event, rows)):
             self._refuse(event, at)
         else:
             self._accept(twin_id, known, event, at, rows)
 
+    def _is_poison(self, twin_id: str, row: dict[str, Any]) -> bool:
+        return row.get("serial", POISON[0]) in POISON or (_is_kettle(twin_id) and is_dead_end(path_of(row)))
+
     def _accept(self, twin_id: str, known: Known, event: Event, at: int, rows: list[dict[str, Any]]) -> None:
-        hub_time = event.enqueued_time if event.received_time is None else event.received_time
+        hub_time = _hub_time(event)
         for row in rows:
-            time = row.get("time")
-            if time is None or not hub_time - MONTH <= time <= hub_time + SKEW:
-                time = hub_time
-            known.count += 1
-            known.chain = link(known.chain, row["serial"])
+            time = _time_of(row, hub_time)
+            known.readings += 1
+            if time >= known.last_time or _is_kettle(twin_id):
+                known.count += 1
+                known.chain = link(known.chain, row["serial"])
             if time >= known.last_time:
                 known.last_time = time
                 known.temperature = _plausible(row, "temperature", -50.0, 500.0, known.temperature)
@@ -362,6 +365,29 @@ class Reference:
 def _home(event: Event, partition_count: int) -> int | None:
     twin_id = event.device_id or event.properties.get("twinfold-twin", "")
     return home_partition(twin_id, partition_count) if twin_id.replace("-", "").isalnum() else None
+
+
+def _hub_time(event: Event) -> float:
+    return event.enqueued_time if event.received_time is None else event.received_time
+
+
+def _time_of(row: Mapping[str, Any], hub_time: float) -> float:
+    """Return the time that a row is of."""
+    time = row.get("time")
+    return hub_time if time is None or not hub_time - MONTH <= time <= hub_time + SKEW else float(time)
+
+
+def _heard(twin_id: str, known: Known, event: Event, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that a twin hears: late ones are nothing to a meter."""
+    if _is_kettle(twin_id):
+        return rows
+    last, heard = known.last_time, []
+    for row in rows:
+        time = _time_of(row, _hub_time(event))
+        if time >= last:
+            last = time
+            heard.append(row)
+    return heard
 
 
 def _is_kettle(twin_id: str) -> bool:

@@ -12,6 +12,7 @@ A message may have a path, digits of which each twin follows the first and hands
 =========  ============================================================================
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Generator, Mapping
@@ -22,6 +23,7 @@ import numpy as np
 
 from tests.twin_actors.faults import Killed
 from tests.twin_actors.kettle import COOL, HOT, HundredDays
+from twin_actors.commit import Twin
 from twin_actors.messages import Reading, TimerDue, Told
 from twin_actors.twin import (
     RUL_RULES,
@@ -29,7 +31,9 @@ from twin_actors.twin import (
     CancelTimer,
     Channel,
     Command,
+    Fleet,
     KernelRequest,
+    Rule,
     SetTimer,
     Source,
     Tell,
@@ -47,6 +51,10 @@ POISON = (RAISES, RAISES_AFTER_KERNEL, BREAKS_KERNEL, SHOWS_NAN)
 
 KILLS = 900_005.0
 """One that its process does not survive."""
+
+SCALED = Rule(
+    name="scaled", signal="scale", above=900.0, clears_at=800.0, for_seconds=5.0, text="Its scale is at its end."
+)
 
 SICK = 450.0
 """Above this temperature a kettle's features raise: its sweeps go on without them."""
@@ -152,16 +160,61 @@ def features(state: Heard) -> tuple[float, ...] | None:
     return None if state.temperature is None else (state.scale,)
 
 
+class Metered(msgspec.Struct, frozen=True):
+    """What a meter remembers, as a fleet does: count, chain, doubled, temperature and scale of `Heard`."""
+
+    numbers: bytes = struct.pack("<5d", 0.0, 0.0, 0.0, math.nan, 0.0)
+
+
+def remembered(twin: Twin) -> Heard:
+    """Return what a twin remembers."""
+    if twin.type_name == "kettle":
+        return msgspec.msgpack.decode(twin.state, type=Heard)
+    return _heard(msgspec.msgpack.decode(twin.state, type=Metered))
+
+
+def _heard(state: Metered) -> Heard:
+    count, chain, doubled, temperature, scale = struct.unpack("<5d", state.numbers)
+    return Heard(int(count), int(chain), doubled, None if math.isnan(temperature) else temperature, scale)
+
+
+def follow_meters(
+    states: np.ndarray, twin: np.ndarray, time: np.ndarray, values: np.ndarray, suspect: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Remember readings; no shapes to be checked, a late one never comes here."""
+    del time, suspect
+    seen = np.empty((len(twin), len(columns)))
+    for step, (row, (serial, *current)) in enumerate(zip(twin, values, strict=True)):
+        if serial == KILLS:
+            raise Killed
+        if math.isnan(serial) or serial in POISON:
+            raise ValueError("this meter cannot hear that")
+        states[row, :3] = states[row, 0] + 1.0, link(int(states[row, 1]), serial), 2.0 * serial
+        states[row, 3:] = np.where(np.isnan(current), states[row, 3:], current)
+        seen[step] = states[row, columns]
+    return seen
+
+
 _CHANNELS = (
     Channel("serial", 0.0, 1e9),
     Channel("temperature", -50.0, 500.0, required=False),
     Channel("scale", 0.0, 1000.0, required=False),
 )
+_METERS = Fleet(
+    follow=follow_meters, channels=tuple(one.name for one in _CHANNELS), columns={"temperature": 3, "scale": 4}
+)
 _PATH = Channel("path", 0.0, 1e15, required=False)
 
 TYPES: dict[str, TwinType[Any]] = {
     "meter": TwinType(
-        name="meter", model=METER, state=Heard, receive=receive, properties=properties, channels=_CHANNELS
+        name="meter",
+        model=METER,
+        state=Metered,
+        receive=_METERS.receive,
+        properties=lambda state: properties(_heard(state)),
+        channels=_CHANNELS,
+        fleet=_METERS,
+        rules=(SCALED,),
     ),
     "kettle": TwinType(
         name="kettle",

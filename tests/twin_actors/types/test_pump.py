@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from kernels.hydraulics import REFERENCE_PUMP, operating_point, pump_performance
+from kernels.pump_condition import LIMITS
 from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, machine_temperatures
 from tests.twin_actors.twin_contract import START, turn
 from twin_actors.messages import Quality, Reading
 from twin_actors.turn import gather
-from twin_actors.types.pump.health import LIMITS
-from twin_actors.types.pump.twin import TWIN, State
+from twin_actors.types.pump.state import State
+from twin_actors.types.pump.twin import TWIN
 
 ROOM = 293.15
 DENSITY = 998.16

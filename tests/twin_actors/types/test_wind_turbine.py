@@ -12,8 +12,9 @@ from tests.twin_actors.loom import wide
 from tests.twin_actors.twin_contract import START, every_property_fits_the_model, interface_of
 from twin_actors.messages import ARROW, Event, Quality, open_envelope
 from twin_actors.registry import load_registry
-from twin_actors.turn import Folded, Work, new_twin, run
+from twin_actors.turn import new_twin, run
 from twin_actors.types.wind_turbine.twin import FRAMES, SIGNALS, TWIN
+from twin_actors.work import Folded, Work
 
 SIGNAL_COUNT = 15_000
 NAMES = [channel.name for channel in FRAMES.channels]
@@ -38,7 +39,7 @@ def follow(rows: npt.NDArray[np.float32], *bodies: bytes) -> Folded:
         )
         for number, body in enumerate([*heard, *bodies])
     ]
-    return run([Work(0, new_twin("t-1", TWIN), TWIN, envelopes, ())])[0]
+    return run([Work(0, new_twin("t-1", TWIN), TWIN, envelopes)])[0]
 
 
 def shown(folded: Folded) -> dict[str, Any]:

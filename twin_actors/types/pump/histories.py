@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kernels.hydraulics import REFERENCE_PUMP
+from kernels.pump_condition import CALIBRATION_READINGS
 from kernels.pump_wear import REFERENCE_WEAR_EFFECTS, WornPump, worn_pump
 from kernels.thermal import REFERENCE_FRICTION, REFERENCE_MACHINE, MachineTemperatures, machine_temperatures
 from twin_actors.messages import Row
@@ -19,10 +20,10 @@ from twin_actors.prognostics.histories import Column, Histories, Watch, joined
 from twin_actors.quality import Signal, judge
 from twin_actors.turn import gather
 from twin_actors.twin import KernelRequest
-from twin_actors.types.pump.health import CALIBRATION_READINGS
 from twin_actors.types.pump.sensors import Sensors
+from twin_actors.types.pump.state import State
 from twin_actors.types.pump.trend import FEATURE_NAMES, WORSE
-from twin_actors.types.pump.twin import TWIN, State, features
+from twin_actors.types.pump.twin import TWIN, features
 from twin_actors.types.pump.wear_laws import FASTER, SLOWER, TRAINING, Life, Population, live
 
 __all__ = ["FEATURE_NAMES", "WORSE", "test_fleet", "training_fleet"]

@@ -1,8 +1,8 @@
 """Where a pump's symptoms are going: memories of weeks and months, and the features that a RUL model reads.
 
-Each symptom is remembered by exponentially weighted means of three lengths, brought forward at most once an
-hour. A short memory runs ahead of a long one by the rate of change times the difference of their lags, so
-two numbers give a rate without a history being kept:
+Each symptom is remembered by exponentially weighted means of three lengths (`kernels.pump_condition`). A short memory
+runs ahead of a long one by the rate of change times the difference of their lags, so two numbers give a rate without a
+history being kept:
 
     rate = (short - long) / (lag_long - lag_short),    lag = τ (1 - exp(-t / τ))
 
@@ -12,21 +12,15 @@ t being how long the symptom has been watched; the rate of a straight line is me
 import math
 from collections.abc import Mapping
 
-import msgspec
-
-from twin_actors.types.pump.health import (
-    LEAST_PART,
-    LEAST_SCALE,
-    TEMPERATURES,
-    TWO_SIDED,
-    Symptom,
-    follows_nameplate,
-)
+from kernels.pump_condition import LEAST_PART, MEMORY_DAYS, SYMPTOMS
+from twin_actors.types.pump.state import Symptom, Trend, follows_nameplate
 
 DAY = 86_400.0
-MEMORY_DAYS = (7.0, 30.0, 180.0)
-STRIDE_SECONDS = 3600.0
-"""How seldom the memories are brought forward: they forget in weeks, and a turn should cost little."""
+
+TWO_SIDED = ("head", "power")
+"""Symptoms that are as bad below as above; of the others only a rise is."""
+
+TEMPERATURES = ("motorTemperature", "bearingTemperature", "oilTemperature")
 
 LEAST_WATCHED_DAYS = 10.0
 """Before that, a rate is noise over a short time."""
@@ -34,13 +28,11 @@ LEAST_WATCHED_DAYS = 10.0
 STALE_DAYS = 7.0
 """What was not heard for so long tells nothing of today."""
 
-SYMPTOMS = tuple(LEAST_SCALE)
-
 FEATURE_NAMES = tuple(
     f"{symptom}.{kind}" for symptom in SYMPTOMS for kind in ("level", "rise", "monthRate", "halfYearRate")
 )
 """Of each symptom: its smoothed value, how far that is from what was usual when first seen, and its change per
-day over weeks and over months. In the units of `LEAST_SCALE`."""
+day over weeks and over months. In the units of the symptoms."""
 
 WORSE = tuple(
     {"head": 1, "power": 0}.get(symptom, -1) for symptom in SYMPTOMS for _ in ("level", "rise", "month", "half-year")
@@ -61,58 +53,6 @@ standard, whatever the machine."""
 NAN = math.nan
 
 
-class Trend(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The long memories of a symptom.
-
-    Attributes
-    ----------
-    since, time : float
-        Event time at which they began, and of what they heard last, seconds since 1970.
-    week, month, half_year : float
-        The smoothed values, of `MEMORY_DAYS`.
-    """
-
-    since: float
-    time: float
-    week: float
-    month: float
-    half_year: float
-
-
-_read = msgspec.msgpack.Decoder(dict[str, Trend]).decode
-
-NOTHING = msgspec.Raw(msgspec.msgpack.encode({}))
-
-
-def remember(kept: msgspec.Raw, symptoms: Mapping[str, Symptom]) -> msgspec.Raw:
-    """Return the memories after what has been heard since; they begin at the baseline.
-
-    They stay encoded between: a turn in an hour reads them, and a turn has 80 microseconds.
-    """
-    trends = _read(kept)
-    after = dict(trends)
-    for name, symptom in symptoms.items():
-        before = trends.get(name)
-        if before is None:
-            if symptom.is_calibrated:
-                after[name] = Trend(symptom.time, symptom.time, symptom.mean, symptom.mean, symptom.mean)
-        elif symptom.time > before.time:
-            after[name] = _follow(before, symptom.slow, symptom.time)
-    return msgspec.Raw(msgspec.msgpack.encode(after))
-
-
-def _follow(before: Trend, value: float, time: float) -> Trend:
-    days = (before.time - time) / DAY
-    week, month, half_year = (-math.expm1(days / memory) for memory in MEMORY_DAYS)
-    return Trend(
-        before.since,
-        time,
-        before.week + (value - before.week) * week,
-        before.month + (value - before.month) * month,
-        before.half_year + (value - before.half_year) * half_year,
-    )
-
-
 def rates(trend: Trend) -> tuple[float, float]:
     """Return the change per day over weeks and over months; NaN until the symptom has been watched long enough."""
     watched = (trend.time - trend.since) / DAY
@@ -123,7 +63,7 @@ def rates(trend: Trend) -> tuple[float, float]:
 
 
 def feature_row(
-    time: float, last: Mapping[str, float], symptoms: Mapping[str, Symptom], kept: msgspec.Raw
+    time: float, last: Mapping[str, float], symptoms: Mapping[str, Symptom], trends: Mapping[str, Trend]
 ) -> tuple[float, ...] | None:
     """Return the features in the order of `FEATURE_NAMES`, NaN where unknown; None before any baseline is complete.
 
@@ -134,12 +74,10 @@ def feature_row(
     last : Mapping
         Channel → last good value.
     symptoms : Mapping
-    kept : msgspec.Raw
-        What `remember` returned.
+    trends : Mapping
     """
     if not any(symptom.is_calibrated for symptom in symptoms.values()):
         return None
-    trends = _read(kept)
     follows = follows_nameplate(symptoms)
     row: list[float] = []
     for name in SYMPTOMS:
