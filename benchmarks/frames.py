@@ -66,7 +66,7 @@ def parts(rows: Row, bodies: list[bytes]) -> Mapping[str, list[float]]:
     def in_numpy(at: int) -> None:
         numbers[0] += 1
         row = rows[at % len(rows)].astype(np.float64)
-        is_usable = (row >= limits[:, 0]) & (row <= limits[:, 1])
+        is_usable = (row >= limits[0]) & (row <= limits[1])
         row = np.where(is_usable, row, mean)
         away = row - mean
         mean[:] += away / numbers[0]
@@ -145,12 +145,14 @@ async def on_blobs(bodies: list[bytes], connection: str) -> dict[str, object]:
         await asyncio.gather(*(deliver(partition, second) for partition in range(PARTITIONS)))
     wiring.settle_memory()
     began, worked = time.perf_counter(), time.process_time()
+    committed: list[float] = []
 
     async def follow(partition: int) -> None:
         for second in range(SECONDS):
             await asyncio.sleep(max(0.0, began + second + 1 - time.perf_counter()))
             await deliver(partition, WARM + second)
-            lags.append(time.perf_counter() - began - second - 1)
+            committed.append(time.perf_counter())
+            lags.append(committed[-1] - began - second - 1)
 
     await asyncio.gather(*(follow(partition) for partition in range(PARTITIONS)))
     seconds = time.perf_counter() - began
@@ -163,7 +165,7 @@ async def on_blobs(bodies: list[bytes], connection: str) -> dict[str, object]:
     await journal.close()
     assert {held.epoch.rows for held in shard.statistics.values()} == {WARM + SECONDS}
     return {
-        "blob.readings_per_second": TURBINES * SIGNALS * SECONDS / max(seconds, float(SECONDS)),
+        "blob.readings_per_second": TURBINES * SIGNALS * SECONDS / (max(committed) - min(committed) + 1.0),
         "blob.lag_seconds": spread(lags),
         "blob.cores": cores,
         "restore.seconds": restored,

@@ -36,6 +36,15 @@ def fold_row(
     after: _Doubles,
     quality: npt.NDArray[np.uint8],
 ) -> tuple[int, int, int, int]: ...
+def deviations(
+    number: _Doubles,
+    mean: _Doubles,
+    squares: _Doubles,
+    values: _Row,
+    quality: npt.NDArray[np.uint8],
+    least: float,
+    limit: float,
+) -> tuple[int, int, float]: ...
 def refold_row(
     before: _Doubles,
     values: _Row,

@@ -5,6 +5,7 @@ compressed ones can unfold to a thousandfold. Loading Arrow takes a while, so th
 such body arrives.
 """
 
+import functools
 import math
 import struct
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from twin_actors.frames import Values
 MAX_ROWS = 10_000
 MAX_CELLS = 262_144
 """Of all columns together: what fits a message that is not compressed, at a byte each."""
+
+MAX_KNOWN_BYTES = 4096
+"""Of a schema that is remembered: what devices send again and again is small."""
 
 MAX_DECODED_BYTES = 4 * 1024 * 1024
 """What a compressed body may unfold to: sixteen times the largest message."""
@@ -67,12 +71,23 @@ def read(body: bytes) -> Table:
         first = reader.read_next_message()
         if first.type != "schema":  # Arrow would read it as one, and die
             raise ValueError("it does not begin with a schema")
-        schema = pa.ipc.read_schema(first)
-        wide = _shape(schema)
+        schema, wide = _known(bytes(first.metadata)) if len(first.metadata) <= MAX_KNOWN_BYTES else _read_schema(first)
         batches = list(_batches(reader, schema, wide))
         return _wide(batches) if wide else _narrow(batches, schema)
     except (*_FAULTS, StopIteration) as error:
         raise Rejected("bad_arrow", f"the body is no Arrow stream: {str(error)[:300]}") from None
+
+
+def _read_schema(message: pa.ipc.Message) -> tuple[pa.Schema, int]:
+    schema = pa.ipc.read_schema(message)
+    return schema, _shape(schema)
+
+
+@functools.lru_cache(maxsize=256)  # a device always sends the same
+def _known(metadata: bytes) -> tuple[pa.Schema, int]:
+    head = struct.pack("<iI", -1, len(metadata))
+    message = pa.ipc.read_message(pa.py_buffer(head + metadata))
+    return _read_schema(message)
 
 
 def _shape(schema: pa.Schema) -> int:

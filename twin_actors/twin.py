@@ -283,7 +283,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def limits(self) -> npt.NDArray[np.float64]:
         """Lowest and highest value and fastest change of each channel, as the kernel takes them."""
-        return np.array([(one.low, one.high, one.max_rate) for one in self.channels], dtype=np.float64).reshape(-1, 3)
+        rows = [(one.low, one.high, one.max_rate) for one in self.channels]
+        return np.ascontiguousarray(np.array(rows, dtype=np.float64).reshape(-1, 3).T)
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -48,11 +48,11 @@ class Statistics(msgspec.Struct, array_like=True):
 
     def columns(self) -> SignalStatistics:
         """Return them by name, one entry a channel."""
-        return SignalStatistics(*self.array().T)
+        return SignalStatistics(*self.array())
 
 
 def _array(data: bytearray, channels: int) -> Array:
-    return np.frombuffer(data, dtype="<f8").reshape(channels, -1)
+    return np.frombuffer(data, dtype="<f8").reshape(-1, channels)
 
 
 class Hearing:

@@ -17,6 +17,7 @@ from kernels.signal_statistics import (
     MISSING,
     SUSPECT,
     SignalStatistics,
+    deviations,
     fold_row,
     no_statistics,
     refold_row,
@@ -30,7 +31,7 @@ MANY = math.inf
 
 def limits(channels: int, low: float = -1e9, high: float = 1e9, max_rate: float = MANY) -> Array:
     """The same limits for every channel."""
-    return np.tile([low, high, max_rate], (channels, 1))
+    return np.tile([[low], [high], [max_rate]], (1, channels))
 
 
 def follow(rows: Iterable[tuple[float, Any]], time_constant: float = 10.0, bounds: Array | None = None) -> Array:
@@ -47,7 +48,7 @@ def follow(rows: Iterable[tuple[float, Any]], time_constant: float = 10.0, bound
 
 def named(array: Array) -> SignalStatistics:
     """The statistics by name."""
-    return SignalStatistics(*array.T)
+    return SignalStatistics(*array)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ said = st.lists(st.tuples(st.floats(-50.0, 50.0), st.floats(-1e3, 1e3)), min_siz
 @given(said)
 def test_equals_the_naive_one(rows: list[naive.Said]) -> None:
     """In any order of times: late values count, and move nothing current."""
-    found = follow((time, [value]) for time, value in rows)[0]
+    found = follow((time, [value]) for time, value in rows)[:, 0]
     expected = naive.signal_statistics(rows, 10.0)
     # Rounding is of the size of the largest term of each sum; slopes divide by times as short as the draw makes them.
     scale = max(abs(value) for _, value in rows)
@@ -107,7 +108,7 @@ NAN = math.nan
 
 def test_verdicts() -> None:
     """Absent, out of range, too fast; each on its own channel, and the limits themselves are good."""
-    bounds = np.array([[0.0, 10.0, 2.0]] * 8)
+    bounds = limits(8, 0.0, 10.0, 2.0)
     array = no_statistics(8)
     quality = np.empty(8, np.uint8)
     first = np.array([5.0, 0.0, 10.0, NAN, math.inf, -math.inf, -0.1, 10.1])
@@ -139,9 +140,11 @@ def test_a_channel_knows_no_other(rows: list[list[float]], channel: int) -> None
     """Whatever the others say, its bits are the same; and so in single and double precision."""
     bounds = limits(3, -10.0, 10.0, 5.0)
     together = follow(((float(time), row) for time, row in enumerate(rows)), 10.0, bounds)
-    alone = follow(((float(time), [row[channel]]) for time, row in enumerate(rows)), 10.0, bounds[:1])
+    alone = follow(
+        ((float(time), [row[channel]]) for time, row in enumerate(rows)), 10.0, np.ascontiguousarray(bounds[:, :1])
+    )
     single = follow(((float(time), np.array(row, np.float32)) for time, row in enumerate(rows)), 10.0, bounds)
-    assert together[channel].tobytes() == alone[0].tobytes()
+    assert together[:, channel].tobytes() == alone[:, 0].tobytes()
     assert together.tobytes() == single.tobytes()
 
 
@@ -152,7 +155,7 @@ def test_refolding_gives_the_same_bits(rows: list[list[float]]) -> None:
     array, again, quality = no_statistics(3), no_statistics(3), np.empty(3, np.uint8)
     for time, row in enumerate(rows):
         before = array.tobytes()
-        after = np.full((3, 9), 123.0)
+        after = np.full((9, 3), 123.0)
         fold_row(array, np.array(row), float(time), bounds, 10.0, after, quality)
         assert array.tobytes() == before
         array = after
@@ -160,14 +163,72 @@ def test_refolding_gives_the_same_bits(rows: list[list[float]]) -> None:
     assert again.tobytes() == array.tobytes()
 
 
+def fleet(rows: int, channels: int, odd: dict[tuple[int, int], float]) -> list[tuple[float, Array]]:
+    """Rows of many channels in order, but for some values."""
+    values = np.random.default_rng(3).normal(20.0, 1.0, (rows, channels))
+    for place, value in odd.items():
+        values[place] = value
+    return [(10.0 + row, values[row]) for row in range(rows)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {(2, 700): NAN}, {(0, 3): NAN, (3, 3): 500.0}, {(1, 511): 99.0, (1, 512): NAN, (4, 1199): -math.inf}],
+    ids=["none", "one", "late to speak", "at the edges of blocks"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_in_order_and_channels_by_themselves_give_the_same_bits(odd: Any, dtype: Any) -> None:
+    """1,200 channels at once, and each alone; an odd one sends its block the other way, and later rows too."""
+    rows = [(time, row.astype(dtype)) for time, row in fleet(6, 1200, odd)]
+    bounds = limits(1200, -100.0, 100.0, 50.0)
+    together = follow(rows, 10.0, bounds)
+    for channel in (0, 3, 510, 511, 512, 700, 1023, 1024, 1199):
+        alone = follow(
+            [(time, row[channel : channel + 1].copy()) for time, row in rows], 10.0, limits(1, -100.0, 100.0, 50.0)
+        )
+        assert together[:, channel].tobytes() == alone[:, 0].tobytes()
+    again = no_statistics(1200)
+    array, quality = no_statistics(1200), np.empty(1200, np.uint8)
+    for time, row in rows:
+        fold_row(array, row, time, bounds, 10.0, array, quality)
+        refold_row(again, row, time, quality, 10.0, again)
+    assert array.tobytes() == together.tobytes() == again.tobytes()
+
+
+@given(rows_of_three, st.floats(0.1, 3.0))
+def test_deviations_are_those_of_numpy(rows: list[list[float]], limit: float) -> None:
+    """How many, which, and how far."""
+    array, quality, bounds = no_statistics(3), np.empty(3, np.uint8), limits(3, -10.0, 10.0, 5.0)
+    for time, row in enumerate(rows):
+        values = np.array(row)
+        fold_row(array, values, float(time), bounds, 10.0, array, quality)
+        known = named(array)
+        beyond, farthest, deviation = deviations(known.number, known.mean, known.squares, values, quality, 2.0, limit)
+        away = np.zeros(3)
+        for channel in np.flatnonzero((quality <= SUSPECT) & (known.number >= 2.0) & (known.squares > 0.0)):
+            spread = math.sqrt(known.squares[channel] / (known.number[channel] - 1.0))
+            away[channel] = abs(values[channel] - known.mean[channel]) / spread
+        assert deviation == pytest.approx(away.max(), rel=1e-9)
+        assert away[farthest] == pytest.approx(away.max(), rel=1e-9)
+        if np.abs(away - limit).min() > 1e-9:
+            assert beyond == (away > limit).sum()
+
+
+def test_deviations_of_nothing_and_of_wrong_shapes() -> None:
+    """Nothing deviates; lengths must agree."""
+    assert deviations(*[np.zeros(0)] * 4, np.zeros(0, np.uint8), 1.0, 1.0) == (0, 0, 0.0)
+    with pytest.raises(ValueError, match="must be equal"):
+        deviations(*[np.zeros(2)] * 3, np.zeros(3), np.zeros(2, np.uint8), 1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
         ({"values": np.zeros(3, np.int64)}, "values: expected a contiguous array"),
         ({"values": np.zeros(6)[::2]}, "values: expected a contiguous array"),
-        ({"before": np.zeros((3, 8))}, "before: expected shape"),
-        ({"after": np.zeros((2, 9))}, "after: expected shape"),
-        ({"limits": np.zeros((3, 2))}, "limits: expected shape"),
+        ({"before": np.zeros((8, 3))}, "before: expected shape"),
+        ({"after": np.zeros((9, 2))}, "after: expected shape"),
+        ({"limits": np.zeros((2, 3))}, "limits: expected shape"),
         ({"quality": np.zeros(2, np.uint8)}, "quality: expected shape"),
         ({"time": NAN}, "must be finite"),
         ({"time_constant": 0.0}, "must be finite, the latter positive"),

@@ -8,8 +8,8 @@ day are chance, so the rule waits whether it stays.
 from collections.abc import Mapping
 
 import msgspec
-import numpy as np
 
+from kernels.signal_statistics import deviations
 from twin_actors.twin import Channel, Frame, Frames, Message, PropertyValue, Rule, Turn, TwinType
 
 SIGNALS = (
@@ -76,19 +76,16 @@ def receive(state: State, message: Message | Frame) -> Turn[State]:
 def _compared(state: State, frame: Frame) -> State:
     """Compare each signal with what is usual for it; what is not usable in this frame says nothing."""
     known = frame.statistics
-    spread = np.sqrt(known.squares / np.maximum(known.number - 1.0, 1.0))
-    away = np.abs(frame.values - known.mean)
-    is_comparable = (known.number >= LEAST_ROWS) & (spread > 0.0) & np.isfinite(away)
-    deviations = np.divide(away, spread, out=np.zeros(len(away)), where=is_comparable)
-    farthest = int(deviations.argmax())
-    deviation = float(deviations[farthest])
+    deviating, farthest, deviation = deviations(
+        known.number, known.mean, known.squares, frame.sent, frame.quality, LEAST_ROWS, DEVIATES
+    )
     return msgspec.structs.replace(
         state,
         good=frame.good,
         suspect=frame.suspect,
         bad=frame.bad,
         missing=frame.missing,
-        deviating=int((deviations > DEVIATES).sum()),
+        deviating=deviating,
         worst=FRAMES.channels[farthest].name if deviation > 0.0 else "",
         deviation=deviation,
     )
