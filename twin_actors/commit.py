@@ -428,7 +428,7 @@ def decompress(data: bytes | memoryview, most: int) -> bytes | memoryview:
 
 
 _COMPRESSED = zstandard.FRAME_HEADER
-_compressor = zstandard.ZstdCompressor(level=1)
+_compressor = zstandard.ZstdCompressor(level=-3)  # half the time of 1 on numbers of sensors, and a sixth more bytes
 _decompressor = zstandard.ZstdDecompressor()
 
 

@@ -5,7 +5,6 @@ passes no limit. Whatever is not is left to the turns one by one, from the begin
 give the same, this is the quick way for nearly all of them.
 """
 
-import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -237,8 +236,11 @@ def _conclude(
             quality=Quality.GOOD if is_well else _overall(judged, flags, first, step, twin.quality),
             turned=version,
         )
-        qualities = _rows(envelopes, flags, first) if flags else itertools.repeat([], len(keys))
-        found[index] = Folded(changed, list(zip(envelopes, keys, qualities, strict=True)), [])
+        if flags:
+            accepted = list(zip(envelopes, keys, _rows(envelopes, flags, first), strict=True))
+        else:
+            accepted = [(envelope, key, []) for envelope, key in zip(envelopes, keys, strict=True)]
+        found[index] = Folded(changed, accepted, [])
 
 
 def _rows(
