@@ -33,9 +33,9 @@ async def measure(folder: Path) -> dict[str, float]:
     async with running(plan) as emulator:
         assert emulator.event_hubs is not None
         assert emulator.storage is not None
-        await _publish_models(emulator.app_settings())
+        await publish_models(emulator.app_settings())
         for number in range(EVENTS):
-            await emulator.event_hubs.publish(MAILBOX, _reading(number), partition_key=f"pump-{number % PUMPS}")
+            await emulator.event_hubs.publish(MAILBOX, reading(number), partition_key=f"pump-{number % PUMPS}")
         newest = [emulator.event_hubs.last_sequence_number(MAILBOX, str(p)) for p in range(plan.partitions)]
         journal = BlobJournal.from_connection_string(emulator.storage.connection_string, "journals")
         host = FunctionsHost(ROOT, settings=emulator.app_settings(), data_dir=folder / "host", log=io.StringIO())
@@ -53,7 +53,8 @@ async def measure(folder: Path) -> dict[str, float]:
         return {"events_per_second": (last - first) / (ended - began), "forwarded_share": forwarded / EVENTS}
 
 
-def _reading(number: int) -> HubEvent:
+def reading(number: int) -> HubEvent:
+    """Return a pump's reading as IoT Hub routes it."""
     body = {"speed": 1450.0, "flow": 80.0 + number % 7, "dischargePressure": 350.0, "power": 9.0, "vibration": 1.2}
     annotations: dict[str, str | int | datetime] = {
         "iothub-connection-device-id": f"pump-{number % PUMPS}",
@@ -63,7 +64,8 @@ def _reading(number: int) -> HubEvent:
     return HubEvent(json.dumps(body).encode(), annotations, {"message-id": str(number)}, {})
 
 
-async def _publish_models(settings: dict[str, str]) -> None:
+async def publish_models(settings: dict[str, str]) -> None:
+    """Publish the DTDL models of the twin types."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "twin_actors", "model", "publish", cwd=ROOT, env={**os.environ, **settings},
         stdout=asyncio.subprocess.DEVNULL,

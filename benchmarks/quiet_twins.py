@@ -75,7 +75,7 @@ def batch_seconds(shard: Shard, body: bytes, encoded: bytes) -> float:
             Event(sequence_number=number, enqueued_time=START + READINGS, body=body, device_id=name) for name in names
         ]
         began = time.perf_counter()
-        commit = fold(sort(events, shard, 1, {}), shard, types, {}, WATERMARK)
+        commit, _ = fold(sort(events, shard, 1, {}), shard, types, {}, WATERMARK)
         shard.apply(commit)
         owed = [(one.twin_id, one.state_version) for one in shard.owed()]
         times.append(time.perf_counter() - began)
