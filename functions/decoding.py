@@ -58,7 +58,7 @@ _decode_slowly: Any = EventHubTriggerConverter.decode_multiple_events.__func__  
 
 
 def _parse_datetime(cls: type[meta._BaseConverter], datetime_str: str | None) -> datetime | None:
-    if datetime_str and datetime_str[10:11] == "T":
+    if isinstance(datetime_str, str) and datetime_str[10:11] == "T":
         try:
             moment = datetime.fromisoformat(datetime_str)
         except ValueError:

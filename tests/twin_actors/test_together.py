@@ -115,6 +115,39 @@ def test_together_as_if_one_by_one(courses: list[Any], again: bool) -> None:
         assert run(works) == one_by_one(works)
 
 
+ordinary = st.tuples(
+    st.lists(st.tuples(st.sampled_from([1.0, 1.0, 0.0, -5.0]), plausible.filter(bool)), min_size=1, max_size=2),
+    st.just(None),
+    st.just(value=True),
+)
+
+
+@given(st.lists(st.lists(ordinary, min_size=1, max_size=5), min_size=2, max_size=3))
+def test_the_ordinary_is_as_if_one_by_one(courses: list[Any]) -> None:
+    """Readings of good pumps, early and late ones: nearly all are folded together."""
+    works = [
+        work(messages(f"pump-{place}", course), new_twin(f"pump-{place}", PUMP)) for place, course in enumerate(courses)
+    ]
+    for together, alone in zip(fold_together(works), one_by_one(works), strict=True):
+        assert together in (None, alone)
+
+
+def test_late_readings_are_judged_and_followed_by_nobody() -> None:
+    """Between two messages, and within one."""
+    for late in (
+        [*minute(seconds=5), envelope("pump-1", [row(2.0, **(USUAL | {"vibration": 3.0}))], 6, hub=5.0)],
+        [
+            envelope(
+                "pump-1", [row(5.0, **USUAL), row(2.0, **(USUAL | {"vibration": 3.0})), row(6.0, **USUAL)], 1, hub=6.0
+            )
+        ],
+    ):
+        (together,) = fold_together([work(late)])
+        assert together is not None
+        assert together == one_by_one([work(late)])[0]
+        assert msgspec.msgpack.decode(together.twin.state, type=PUMP.state).last["vibration"] == USUAL["vibration"]
+
+
 def minute(twin_id: str = "pump-1", seconds: int = 90, **channels: float) -> list[Envelope]:
     """A reading a second of a pump in good order, one message each."""
     values = USUAL | channels

@@ -38,7 +38,7 @@ FOLD, INTAKE, MAILBOX = "twin_actors/fold.py", "twin_actors/intake.py", "twin_ac
 OUTBOX, PROJECTION, TURN = "twin_actors/outbox.py", "twin_actors/projection.py", "twin_actors/turn.py"
 ASKING, WATERMARK, RUNTIME = "twin_actors/asking.py", "twin_actors/watermark.py", "twin_actors/runtime.py"
 DISPATCH, SNAPSHOT = "twin_actors/dispatch.py", "twin_actors/snapshot.py"
-CAUTION = "twin_actors/caution.py"
+CAUTION, TOGETHER = "twin_actors/caution.py", "twin_actors/together.py"
 
 
 BUGS = (
@@ -265,5 +265,38 @@ BUGS = (
             ),
         ),
         "tests/twin_actors/test_rebase.py::TestChannels::test_the_next_forward_is_taken_and_the_missing_ones_are_counted",
+    ),
+    Bug(
+        "a fleet folds again what was sent again",
+        (
+            Change(
+                TOGETHER,
+                "            if key in once or (recent and packed_key(key) in recent):\n",
+                "            if False:\n",
+            ),
+        ),
+        "tests/twin_actors/test_together.py::TestLeftToTheTurns::test_a_message_that_comes_again",
+    ),
+    Bug(
+        "a fleet follows readings that are late",
+        (
+            Change(
+                TOGETHER,
+                "    steps = np.flatnonzero((is_late == 0) & is_usable)\n",
+                "    steps = np.flatnonzero(is_usable)\n",
+            ),
+        ),
+        "tests/twin_actors/test_together.py::test_late_readings_are_judged_and_followed_by_nobody",
+    ),
+    Bug(
+        "what a fleet's twin was is kept in the place of another's",
+        (
+            Change(
+                TOGETHER,
+                "            state=head + numbers[place * state_size : (place + 1) * state_size],\n",
+                "            state=head + numbers[:state_size],\n",
+            ),
+        ),
+        "tests/twin_actors/test_together.py::test_the_order_of_twins_is_all_one",
     ),
 )

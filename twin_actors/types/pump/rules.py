@@ -1,8 +1,8 @@
 """What a pump's twin watches, and what it may do about it: rows, nothing else.
 
-Limits are those of ``health.py``. A pump that cavitates, runs hot or shakes is slowed down step by step: the suction
-head it needs and its vibration fall with the square of the speed, what bearings and motor waste with the square and
-the cube.
+Limits are those of `kernels.pump_condition`. A pump that cavitates, runs hot or shakes is slowed down step by step: the
+suction head it needs and its vibration fall with the square of the speed, what bearings and motor waste with the square
+and the cube.
 """
 
 import math
