@@ -280,7 +280,10 @@ def rows_of(event: Event) -> tuple[Row | WideRow, ...]:
     kind = event.content_type
     if kind and kind != JSON and kind.split(";")[0].strip().lower() == ARROW:
         return _arrow_rows(event)
-    document = _json(event.body)
+    try:
+        document = _decode(event.body)
+    except (msgspec.DecodeError, RecursionError):
+        document = _nearly_json(event.body)
     if type(document) is dict:
         return (Row(_claimed_time(document, event.created_time), document),)
     documents: list[Any] = document if isinstance(document, list) else [document]
@@ -306,11 +309,10 @@ def _arrow_rows(event: Event) -> tuple[Row | WideRow, ...]:
     )
 
 
-def _json(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        pass
+_decode = msgspec.json.Decoder().decode
+
+
+def _nearly_json(body: bytes) -> object:
     # NaN and Infinity are no JSON, but what many encoders write for a broken sensor: the other
     # channels of such a message still count.
     try:
