@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from tests.twin_actors import kettle, loom
+from tests.twin_actors import fleets, kettle, loom
 from tests.twin_actors.kettle import ONE, State, asked, command, hear, kettles, reading, tick
 from tests.twin_actors.world import World
 from twin_actors.documents import Source
 from twin_actors.messages import KIND, LETTER, Event, Kind, Reading, TimerDue, Told
 from twin_actors.ownership import Limits
+from twin_actors.quality import Signals, unpacked
 from twin_actors.requests import Deletion, EditRequest
 from twin_actors.runtime import Runtime
 from twin_actors.shard import Shard
@@ -46,7 +47,7 @@ def receive(state: State, message: Reading | Told | TimerDue) -> Turn[State]:
 KETTLE: TwinType[State] = msgspec.structs.replace(
     kettle.TYPE, receive=receive, hears=frozenset({Reading, Told, TimerDue})
 )
-TYPES: dict[str, TwinType[Any]] = {"kettle": KETTLE, **loom.TYPES}
+TYPES: dict[str, TwinType[Any]] = {"kettle": KETTLE, **loom.TYPES, "scale": fleets.TYPE}
 
 
 def shown(shard: Shard) -> Any:
@@ -62,6 +63,11 @@ def shown(shard: Shard) -> Any:
             for twin in shard.twins.values()
             if twin.signal_epoch is not None
         },
+        "signals": {
+            twin.twin_id: {name: [one.value, one.time, one.since] for name, one in unpacked(twin.signals).items()}
+            for twin in shard.twins.values()
+            if isinstance(twin.signals, Signals)
+        },
     }
     return {
         **{name: said for name, said in later.items() if said},  # which format 1 knew nothing of
@@ -69,7 +75,7 @@ def shown(shard: Shard) -> Any:
         "watermark": [watermark.sequence_number, watermark.enqueued_time, watermark.hub],
         "twins": {
             twin.twin_id: {
-                "state": msgspec.msgpack.decode(twin.state),
+                "state": msgspec.to_builtins(msgspec.msgpack.decode(twin.state)),
                 "stateVersion": twin.state_version,
                 "readings": twin.reading_count,
                 "resent": twin.resent_count,
@@ -117,6 +123,7 @@ async def write(folder: Path) -> None:
     world.put(1, tick())
     await hear(world, runtime, at=61.0)
     await _play_later_kinds(world, runtime)
+    await _play_fleets(world, runtime)
     for partition in world.partitions:
         shard, _, _ = await restore(world.journal, partition)
         text = json.dumps(shown(shard), indent=2, sort_keys=True)
@@ -142,6 +149,15 @@ async def _play_later_kinds(world: World, runtime: Runtime) -> None:
         world.put(0, tick())
         world.put(1, tick())
         await hear(world, runtime)
+
+
+async def _play_fleets(world: World, runtime: Runtime) -> None:
+    """What format 3 brought: packed signals, states that are rows of numbers; large records are compressed."""
+    scales = [fleets.weighs(f"scale-{one}", 2000.0 + at, 5.0 + at) for at in range(20) for one in range(4)]
+    await hear(world, runtime, *scales, at=2020.0)
+    await hear(
+        world, runtime, fleets.weighs("scale-1", 2010.5, 1.0), fleets.weighs("scale-2", 2021.0, 2000.0), at=2030.0
+    )
 
 
 def save(file: Path, data: bytes) -> None:

@@ -1,14 +1,19 @@
 """Records and their frames: what is written is read, and what is damaged is found."""
 
 import struct
+import zlib
 
 import msgspec
 import pytest
+import zstandard
 
 from tests.twin_actors.world import telemetry
 from twin_actors.commit import (
+    HEADER_BYTES,
     MAGIC,
+    MAX_FRAME_BYTES,
     Accepted,
+    AcceptedFrames,
     Claim,
     Commit,
     DeadLetter,
@@ -18,8 +23,10 @@ from twin_actors.commit import (
     StrikeLetter,
     Twin,
     checksum,
+    compress,
     decode,
     encode,
+    payload_of,
 )
 from twin_actors.errors import PartitionStopped
 from twin_actors.messages import Quality
@@ -126,9 +133,42 @@ def test_a_newer_format_is_said_to_be_newer() -> None:
 
 def test_a_whole_frame_with_unknown_content_stops_too() -> None:
     """A record of a kind that this app does not know."""
-    import zlib
-
     payload = msgspec.msgpack.encode({"type": "compact", "append_id": "x"})
-    frame = struct.pack("<4sII", MAGIC, len(payload), zlib.crc32(payload, zlib.crc32(MAGIC))) + payload
     with pytest.raises(PartitionStopped, match="cannot be read"):
-        read(frame)
+        read(framed_as(payload))
+
+
+def large(**more: object) -> Commit:
+    """A record of many events that say nearly the same."""
+    accepted = Accepted(["pump-1"] * 500, list(range(500)), [1.0] * 500, [b'{"flow": 80.25}'] * 500, [0] * 500, **more)  # type: ignore[arg-type]
+    return Commit(append_id="a-1", epoch=1, watermark=None, accepted=accepted)
+
+
+def test_a_large_record_is_compressed() -> None:
+    """And read like any other; one of frames is left as it is."""
+    record, of_frames = large(), large(frames=[AcceptedFrames(0, [1.0], [b""])])
+    small, whole = journal([record, of_frames])
+    assert len(small) < len(payload_of(record)) / 5
+    assert len(whole) == HEADER_BYTES + len(payload_of(of_frames))
+    assert read(small + whole) == [record, of_frames]
+
+
+def framed_as(payload: bytes) -> bytes:
+    """Return a frame of some payload, the first of a segment."""
+    return struct.pack("<4sII", MAGIC, len(payload), zlib.crc32(payload, zlib.crc32(MAGIC))) + payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        compress(bytes(MAX_FRAME_BYTES + 1)),
+        compress(payload_of(large()))[:-5],
+        zstandard.FRAME_HEADER + b"nonsense",
+        zstandard.ZstdCompressor(write_content_size=False).compress(payload_of(large())),
+    ],
+    ids=["too large", "cut", "no zstd", "of unknown size"],
+)
+def test_what_does_not_unfold_stops(payload: bytes) -> None:
+    """A few bytes may claim to be any number; nothing is allocated for more than a record has."""
+    with pytest.raises(PartitionStopped, match="cannot be read"):
+        read(framed_as(payload))
