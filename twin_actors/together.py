@@ -23,7 +23,8 @@ from twin_actors.quality import FUTURE_SKEW_SECONDS, PAST_SKEW_SECONDS, Signals,
 from twin_actors.twin import Fleet, TwinType
 from twin_actors.work import Folded, Work, message_key, packed_key
 
-type Steps = npt.NDArray[np.intp]
+MOST_READINGS = 50_000
+"""That are laid out at a time: a message may be a list of a hundred thousand empty ones, each a row of arrays."""
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,8 @@ def _hear(works: Sequence[Work], indices: list[int], twin_type: TwinType[Any], f
         twin = work.twin
         keys = _read(work, heard)
         is_state = twin.layout == twin_type.state_version and len(twin.state) == size and twin.state.startswith(head)
-        if keys is None or not is_state or twin.maintenance.watches or twin.maintenance.contested:
+        is_watched = twin.maintenance.watches or twin.maintenance.contested
+        if keys is None or not is_state or is_watched or len(heard.times) > MOST_READINGS:
             del heard.times[mark:], heard.rows[mark:], heard.seen[len(heard.indices) :]
             continue
         signals = twin.signals
@@ -162,6 +164,8 @@ def _frame_of(twin_type: TwinType[Any]) -> tuple[bytes, int]:
 
 def _read(work: Work, heard: _Heard) -> list[int] | None:
     """Take the rows of a twin's messages; return the keys of the messages, or None where one is not ordinary."""
+    if not work.envelopes:  # all that it hears is that it is deleted
+        return None
     recent, seen = work.recent_keys, 0.0
     keys: list[int] = []
     once: set[int] = set()

@@ -15,7 +15,7 @@ from twin_actors.conflict import Contested
 from twin_actors.maintenance import Maintenance, Watch
 from twin_actors.messages import Envelope, Event, Row, TimerDue
 from twin_actors.telling import DueTimer
-from twin_actors.together import fold_together
+from twin_actors.together import MOST_READINGS, fold_together
 from twin_actors.turn import new_twin, one_by_one, run
 from twin_actors.twin import TwinType
 from twin_actors.types.pump.twin import TWIN as PUMP
@@ -240,6 +240,23 @@ class TestLeftToTheTurns:
         assert fold_together(
             [work([envelope("k", [row(0.0, temperature=20.0)], 1)], new_twin("k", KETTLE), b"", KETTLE)]
         ) == [None]
+
+
+def test_a_flood_of_empty_readings_is_left_to_the_turns() -> None:
+    """Three bytes each would become a kilobyte each."""
+    flood = envelope("pump-1", [Row(None, {})] * (MOST_READINGS + 1), 1)
+    works = [work([flood]), work(minute("pump-2", 3), new_twin("pump-2", PUMP))]
+    together = fold_together(works)
+    assert together[0] is None
+    assert together[1] is not None
+
+
+def test_who_hears_nothing_is_not_changed() -> None:
+    """A twin that is deleted before it hears anything, beside one that does."""
+    works = [work([]), work(minute("pump-2", 3), new_twin("pump-2", PUMP))]
+    assert fold_together(works)[0] is None
+    assert run(works) == one_by_one(works)
+    assert run(works)[0].twin == works[0].twin
 
 
 def test_a_value_that_is_missing_or_suspect_is_flagged_here_too() -> None:
