@@ -77,6 +77,15 @@ def per_million(way: str, began: tuple[float, float], counts: dict[str, float]) 
     return {name: count * share for name, count in {**counts, "core_seconds": core, "seconds": wall}.items()}
 
 
+def counted(journal: Counting, graph: CountingGraph) -> dict[str, float]:
+    """Return what was counted."""
+    return {
+        "storage_calls": float(journal.calls.total()),
+        "storage_bytes": float(journal.bytes.total()),
+        "graph_patches": float(graph.calls["patch"]),
+    }
+
+
 def now() -> tuple[float, float]:
     """Return the time on the wall and of the core."""
     return time.perf_counter(), time.process_time()
@@ -100,12 +109,7 @@ async def ours() -> dict[str, float]:
             graph.calls.clear()
             began = now()
         await runtime.deliver(0, events)
-    counts = {
-        "storage_calls": float(journal.calls.total()),
-        "storage_bytes": float(journal.bytes.total()),
-        "graph_patches": float(graph.calls["patch"]),
-    }
-    found = per_million("ours", began, counts)
+    found = per_million("ours", began, counted(journal, graph))
     await runtime.close()
     return found
 
@@ -131,12 +135,7 @@ async def naive() -> dict[str, float]:
             graph.calls.clear()
             began = now()
         await asyncio.gather(*(fold(event) for event in readings(batch * BATCH, range(BATCH))))
-    counts = {
-        "storage_calls": float(journal.calls.total()),
-        "storage_bytes": float(journal.bytes.total()),
-        "graph_patches": float(graph.calls["patch"]),
-    }
-    found = per_million("naive", began, counts)
+    found = per_million("naive", began, counted(journal, graph))
     await journal.close()
     await graph.close()
     return found

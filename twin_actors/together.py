@@ -92,13 +92,8 @@ def fold_together(works: Sequence[Work]) -> list[Folded | None]:
     for index, work in enumerate(works):
         if work.twin_type.fleet is not None:
             groups.setdefault(work.twin_type.name, []).append(index)
-    for name, indices in groups.items():
-        try:
-            _fold_group(works, indices, found)
-        except Exception:  # whose fault it is, the turns one by one will tell
-            log.exception("the fleet of %s fails: its twins are folded one by one", name)
-            for index in indices:
-                found[index] = None
+    for indices in groups.values():
+        _fold_group(works, indices, found)
     return found
 
 
@@ -125,8 +120,13 @@ def _fold_group(works: Sequence[Work], indices: list[int], found: list[Folded | 
     is_usable = ~np.isnan(usable).all(axis=1)
     steps = np.flatnonzero((is_late == 0) & is_usable)
     columns, signs, limits = twin_type.limits
-    seen = fleet.follow(after.states, of[steps], times[steps], usable[steps], suspect[steps], columns)
-    after.is_odd[of[steps[(seen * signs > limits).any(axis=1)]]] = True
+    try:
+        seen = fleet.follow(after.states, of[steps], times[steps], usable[steps], suspect[steps], columns)
+        is_past = (seen * signs > limits).any(axis=1)
+    except Exception:  # the type's own code: whose message it was, the turns one by one will tell
+        log.exception("the fleet of %s fails: its twins are folded one by one", twin_type.name)
+        return
+    after.is_odd[of[steps[is_past]]] = True
     after.is_odd[np.isinf(after.states).any(axis=1)] = True
     _conclude(works, found, heard, fleet, _Judged(flags, is_late, is_usable), after)
 
