@@ -38,6 +38,25 @@ TEMPERATURES = ("motorTemperature", "bearingTemperature", "oilTemperature")
 TWO_SIDED = ("head", "power")
 HEAD_NEEDS = ("speed", "flow", "suctionPressure", "dischargePressure", "fluidTemperature")
 
+USUAL = {
+    "speed": 2950.0,
+    "flow": 80.0,
+    "suctionPressure": 120.0,
+    "dischargePressure": 420.0,
+    "power": 10.0,
+    "current": 20.0,
+    "voltage": 400.0,
+    "motorTemperature": 60.0,
+    "bearingTemperature": 50.0,
+    "oilTemperature": 45.0,
+    "fluidTemperature": 20.0,
+    "ambientTemperature": 25.0,
+    "vibration": 1.5,
+    "acceleration1": 0.3,
+    "acceleration2": 0.2,
+}
+"""What the sensors of a pump in good order say."""
+
 
 @dataclass(frozen=True)
 class Symptom:

@@ -9,28 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.pump_condition import CHANNELS, COLUMNS, follow_pumps, no_pump, remember_pumps
-from tests.kernels.naive_pump import Pump, follow
+from tests.kernels.naive_pump import USUAL, Pump, follow
 
 START = 1_700_000_000.0
 NONE = np.array([], np.intp)
-
-USUAL = {
-    "speed": 2950.0,
-    "flow": 80.0,
-    "suctionPressure": 120.0,
-    "dischargePressure": 420.0,
-    "power": 10.0,
-    "current": 20.0,
-    "voltage": 400.0,
-    "motorTemperature": 60.0,
-    "bearingTemperature": 50.0,
-    "oilTemperature": 45.0,
-    "fluidTemperature": 20.0,
-    "ambientTemperature": 25.0,
-    "vibration": 1.5,
-    "acceleration1": 0.3,
-    "acceleration2": 0.2,
-}
 
 type Course = list[tuple[float, Mapping[str, float], frozenset[str]]]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.pump_condition import follow_pumps
+from tests.kernels.naive_pump import USUAL
 from tests.twin_actors.kettle import TYPE as KETTLE
 from twin_actors.conflict import Contested
 from twin_actors.maintenance import Maintenance, Watch
@@ -22,19 +23,6 @@ from twin_actors.types.pump.twin import TWIN as PUMP
 from twin_actors.work import Folded, Work, message_key, packed_key
 
 START = 1_700_000_000.0
-
-USUAL = {
-    "speed": 2950.0,
-    "flow": 80.0,
-    "suctionPressure": 120.0,
-    "dischargePressure": 420.0,
-    "power": 10.0,
-    "current": 20.0,
-    "voltage": 400.0,
-    "bearingTemperature": 50.0,
-    "ambientTemperature": 20.0,
-    "vibration": 1.5,
-}
 
 
 def envelope(
