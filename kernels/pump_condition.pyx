@@ -23,7 +23,8 @@ e. The deviation of a symptom counts in units of its scatter while the baseline 
 f. Which pump is it? If the mean head residual of the baseline is within `NAMEPLATE_TOLERANCE`, it is
    `hydraulics.REFERENCE_PUMP`, and that curve is the yardstick. If not, head and power are measured against
    what is usual for it, and temperatures against their limits only.
-g. Each calibrated symptom is remembered by three more means of weeks and months, equation (1) with the τ of
+g. All of it is one module, since it is one step of one row: to be read from `follow` at its end.
+h. Each calibrated symptom is remembered by three more means of weeks and months, equation (1) with the τ of
    `MEMORY_DAYS`, brought forward at most once an hour: a twin's RUL model reads them.
 
 References

@@ -2,7 +2,8 @@
 
 A record is one append: a frame of magic, length and checksum around a MessagePack payload. The
 checksum of each frame covers that of the frame before it, so a frame that is missing, repeated or
-out of place is found as surely as one that is damaged.
+out of place is found as surely as one that is damaged. What is kept and how it is written down are one page: who adds
+to a record decides about its format.
 
 ================  =========================================================================
 Claim             an owner takes the partition; every later record carries its epoch
